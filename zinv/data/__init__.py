@@ -1,0 +1,1 @@
+"""Data sources: where target images come from."""

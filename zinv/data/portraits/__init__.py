@@ -1,0 +1,1 @@
+"""Portraits: a procedural domain of faces with known identity and known attributes."""
