@@ -145,6 +145,15 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return {name: x.float() if x.is_floating_point() else x for name, x in tensors.items()}, metadata
 
 
+def metadata(path: Path) -> dict[str, str]:
+    """Metadata of a safetensors file, without its tensors; empty if it cannot be read."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError):
+        return {}
+
+
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], half: bool = False) -> None:
     """Write a safetensors file by a temporary name and a rename; `half` stores floating point as float16."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,112 @@
+"""An experiment's file makes its runs, in a stable order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from zinv.config import compose, expand, find_experiment, layer
+from zinv.config.experiment import Contrast, Need, experiment_names
+from zinv.errors import ConfigError
+
+
+def write(lab: Path, text: str, name: str = "mine") -> None:
+    folder = lab / "experiments" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "experiment.yaml").write_text(text)
+
+
+def test_a_grid_varies_its_last_key_fastest(lab: Path):
+    write(lab, "base: {seed: 3}\ngrid: {space: [sphere, ball], method.lr: [1e-2, .1]}")
+    assert expand(find_experiment("mine")) == [
+        ["seed=3", "space=sphere", "method.lr=0.01"],
+        ["seed=3", "space=sphere", "method.lr=0.1"],
+        ["seed=3", "space=ball", "method.lr=0.01"],
+        ["seed=3", "space=ball", "method.lr=0.1"],
+    ]
+
+
+def test_rows_have_labels_and_win_over_the_base(lab: Path):
+    write(lab, "base: {space: sphere}\nrows: [{label: F/B+, space: ball}, {method.sizes: [4, 8], space.mode: none}]")
+    rows = expand(find_experiment("mine"))
+    assert rows == [["space=ball", "name=F/B+"], ["space=sphere", "method.sizes=[4,8]", "space.mode=none"]]
+    assert compose(rows[0])["name"] == "F/B+"
+    assert compose(rows[1])["method"]["sizes"] == [4, 8]
+
+
+def test_each_row_has_all_cells_of_a_grid(lab: Path):
+    write(lab, "rows: [{space: sphere}, {space: ball}]\ngrid: {seed: [0, 1]}")
+    assert [row[1] for row in expand(find_experiment("mine"))] == ["seed=0", "seed=1"] * 2
+
+
+def test_excluded_and_conditional_rows(lab: Path):
+    text = """
+    grid: {space: [sphere, ball], seed: [0, 1, 2]}
+    exclude: [{space: ball, seed: [1, 2]}]
+    when:
+      - having: {space: sphere, seed: 0}
+        then: {method.lr: .5, seed: 9}
+    """
+    write(lab, text)
+    rows = expand(find_experiment("mine"))
+    assert rows[0] == ["method.lr=0.5", "seed=0", "space=sphere"]
+    assert [sorted(row) for row in rows[1:]] == [
+        ["seed=1", "space=sphere"], ["seed=2", "space=sphere"], ["seed=0", "space=ball"]
+    ]  # fmt: skip
+
+
+def test_mappings_survive_as_overrides(lab: Path):
+    write(lab, "rows: [{loss.terms: {mse: 2}}]")
+    assert compose(expand(find_experiment("mine"))[0])["loss"]["terms"] == {"mse": 2.0}
+
+
+def test_needs_and_contrasts_are_typed(lab: Path):
+    text = """
+    rows: [{space: ball}]
+    needs: [{file: p_n/toy, command: train model=fitting}]
+    contrasts: [{row: F/Z+, against: F/W+, metric: mse, margin: 1e-8}]
+    """
+    write(lab, text)
+    experiment = find_experiment("mine")
+    assert experiment.needs == (Need("p_n/toy", "train model=fitting"),)
+    assert experiment.contrasts == (Contrast("F/Z+", "F/W+", "mse", 1e-8, "less"),)
+    assert experiment.folder == lab / "experiments" / "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("row: []", "row: no such key. Did you mean 'rows'?"),
+        ("rows: 3", "rows=3: not a list of mapping."),
+        ("rows: []", "it has no rows; give a grid or rows."),
+        ("rows: [{seed: 0}]\ncontrasts: [{row: a, against: b, metic: mse}]", r"contrasts\[0\].metic: no such key."),
+        ("rows: [{seed: 0}]\ncontrasts: [{row: a, against: b}]", r"contrasts\[0\].metric: give a str."),
+        ("rows: [{seed: 0}]\ncontrasts: [{row: a, against: b, metric: mse, direction: up}]", "direction=up: unknown"),
+        ("rows: [{seed: 0}]\nneeds: [file]", r"needs\[0\]=file: not a mapping of file, command."),
+        ("rows: [{seed: 0}", "not a readable YAML file"),
+        ("3", "not a readable YAML file"),
+    ],
+)
+def test_mistakes(lab: Path, text: str, expected: str):
+    write(lab, text)
+    with pytest.raises(ConfigError, match=expected):
+        find_experiment("mine")
+
+
+def test_an_unknown_experiment_has_the_nearest_name(lab: Path):
+    write(lab, "rows: [{seed: 0}]", "table1")
+    with pytest.raises(ConfigError, match="tabel1: there is no such experiment. Did you mean 'table1'?"):
+        find_experiment("tabel1")
+    assert "table1" in experiment_names()
+
+
+def test_a_folder_is_an_experiment_too(lab: Path):
+    write(lab, "rows: [{seed: 0}]")
+    assert find_experiment("experiments/mine").name == "mine"
+
+
+def test_layers_replace_key_by_key_and_refuse_doubles():
+    assert layer(["space=z", "seed=1"], ["seed=2"]) == ["space=z", "seed=2"]
+    with pytest.raises(ConfigError, match="seed=2: given twice"):
+        layer(["seed=1", "seed=2"])

@@ -1,0 +1,97 @@
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tests.evaluation.conftest import PROTOCOL, table_row
+from zinv.errors import ProtocolError, StoreError
+from zinv.evaluation.results import Published, against, contrast_table, differences, read_results, write_results
+from zinv.presets import experiment_folders
+
+
+@dataclass(frozen=True)
+class Contrast:
+    row: str
+    against: str
+    metric: str
+    margin: float
+    direction: str
+
+
+def texts(table):
+    return [[cell.text for cell in row] for row in table.rows]
+
+
+def test_results_have_a_line_for_each_run_and_metric(rows, tmp_path):
+    write_results(tmp_path / "results.csv", rows)
+    frame = read_results(tmp_path / "results.csv")
+    assert list(frame["row"]) == [label for label in ("F/Z+", "F/W+(P_N)", "Z") for _ in range(3)]
+    line = frame[(frame["row"] == "Z") & (frame["metric"] == "mse")].iloc[0]
+    assert line["mean"] == pytest.approx(np.mean(rows[2].values("mse")), rel=1e-8)
+    assert (line["n"], line["missing"], line["commit"], line["protocol"]) == (30, 0, "abc", "d1d1d1d1")
+    assert (tmp_path / "results.csv").read_text().startswith("# protocol paper")
+
+
+def test_results_are_the_same_bytes_each_time(rows, tmp_path):
+    for name in ("a", "b"):
+        write_results(tmp_path / name, rows)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_differences_from_the_committed_file(rows, tmp_path):
+    path = tmp_path / "results.csv"
+    write_results(path, rows)
+    assert {line[4] for line in texts(differences(rows, path))} == {"+0"}
+    worse = table_row("F/Z+", np.multiply(rows[0].values("mse"), 1.1))
+    lines = texts(differences([worse], path))
+    assert lines[0][:2] == ["F/Z+", "mse"] and lines[0][5] == "+10"
+    assert ["Z", "mse"] in [line[:2] for line in lines if line[6] == "not run now"]
+    other = table_row("F/Z+", rows[0].values("mse"), protocol=replace(PROTOCOL, digest="e4" * 32))
+    assert texts(differences([other], path))[0][6] == "another protocol"
+
+
+def test_a_file_that_is_none_is_named(tmp_path):
+    (tmp_path / "results.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(StoreError, match="results.csv: not a results file"):
+        read_results(tmp_path / "results.csv")
+    with pytest.raises(StoreError, match="nothing.yaml: not a file of published numbers"):
+        Published.read(tmp_path / "nothing.yaml")
+
+
+def test_published_numbers_stand_beside_ours():
+    published = Published("Table 1", 50, {"Z": {"mse": 0.5, "ssim": 0.9}, "W": {"mse": 9.0}})
+    row = table_row("Z", np.linspace(0.3, 0.6, 20))
+    ((space, metric, mean, value, difference, interval, inside),) = texts(against([row], published))
+    # by hand: mean .45, t(.975, 19) s sqrt(1/20 + 1/50)
+    half = stats.t.ppf(0.975, 19) * np.std(row.values("mse"), ddof=1) * np.sqrt(1 / 20 + 1 / 50)
+    assert (space, metric, mean, value, difference) == ("Z", "MSE", "0.45000", "0.50000", "-0.05000")
+    assert interval == f"{0.45 - half:.5f} to {0.45 + half:.5f}" and inside == "yes"
+    assert texts(against([table_row("W", np.linspace(0.3, 0.6, 20))], published))[0][-1] == "no"
+    with pytest.raises(ProtocolError, match="Table 1 has no number of S. Choose from: W, Z"):
+        against([table_row("S", [0.1, 0.2])], published)
+
+
+def test_the_papers_table_is_shipped():
+    path = next(
+        folder / "table1" / "paper.yaml"
+        for folder in experiment_folders()
+        if (folder / "table1" / "paper.yaml").is_file()
+    )
+    paper = Published.read(path)
+    assert paper.images == 50 and len(paper.values) == 8
+    assert paper.values["F/Z+"] == {"mse": 0.01742, "ssim": 0.81477}
+    assert paper.values["F/W+(P_N)"] == {"mse": 0.01743, "ssim": 0.81479}
+
+
+def test_contrasts_are_one_sided_and_corrected(rows):
+    declared = [Contrast("F/Z+", "F/W+(P_N)", "mse", 0.005, "less"), Contrast("F/W+(P_N)", "Z", "id", 0.0, "greater")]
+    table = contrast_table(rows, declared)
+    d = np.subtract(rows[0].values("mse"), rows[1].values("mse"))
+    first, second = texts(table)
+    p = stats.ttest_1samp(d, 0.005, alternative="less").pvalue
+    assert first[:3] == ["F/Z+", "F/W+(P_N)", "mse"] and float(first[7]) == pytest.approx(p, rel=1e-4)
+    assert float(first[8]) == pytest.approx(p, rel=1e-4)  # the larger of two p-values stays as it is
+    assert float(second[8]) == pytest.approx(2 * float(second[7]), rel=1e-4) and float(second[3]) > 0
+    with pytest.raises(ProtocolError, match="no row 'F/Zp'. Did you mean 'F/Z\\+'?"):
+        contrast_table(rows, [replace(declared[0], row="F/Zp")])

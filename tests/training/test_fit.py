@@ -1,0 +1,111 @@
+"""Fitting anything: the same losses after a kill as without one, the card, the log."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn, optim
+
+from zinv.errors import ConfigError
+from zinv.training.base import Batch, Trainee, epoch_order, step_rng
+from zinv.training.fit import fit
+
+
+class Line(Trainee):
+    """Fits a plane.
+
+    More words that no card shows.
+    """
+
+    name = "line"
+
+    def __init__(self, num_steps: int = 20, batch_size: int = 4, die: int | None = None) -> None:
+        super().__init__(num_steps, batch_size, precision="32-true")
+        torch.manual_seed(0)
+        self.net, self.die = nn.Linear(3, 1), die
+
+    def batch(self, step: int) -> Batch:
+        return (torch.randn(self.share, 3, generator=self.rng(step)),)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        if self.step == self.die:
+            os.kill(os.getpid(), signal.SIGKILL)
+        loss = (self.net(batch[0]) - batch[0].sum(1, keepdim=True)).square().mean()
+        self.log("loss", loss)
+        return loss
+
+    def configure_optimizers(self) -> optim.Optimizer:
+        return optim.Adam(self.parameters(), 0.05)
+
+    def export(self) -> tuple[dict[str, Tensor], dict[str, str]]:
+        return self.net.state_dict(), {"kind": "line"}
+
+    def measure(self) -> dict[str, float]:
+        return {"weight": float(self.net.weight.sum())}
+
+    def samples(self) -> Tensor:
+        return torch.zeros(4, 3, 8, 8)
+
+
+def run(folder: Path, die: int | None = None, num_steps: int = 20) -> Path:
+    trainee = Line(die=die, num_steps=num_steps)
+    return fit(trainee, folder, accelerator="cpu", checkpoint_minutes=0.0, log_steps=1)
+
+
+def losses(folder: Path) -> list[tuple[int, float]]:
+    rows = [json.loads(line) for line in (folder / "training.jsonl").read_text().splitlines()]
+    return [(row["step"], row["loss"]) for row in rows]
+
+
+def test_a_killed_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    whole, killed = run(tmp_path / "whole"), tmp_path / "killed"
+    died = subprocess.run([sys.executable, __file__, str(killed), "13"], check=False)
+    assert died.returncode == -signal.SIGKILL and not (killed / "card.json").exists()
+    (killed / ".last.ckpt").write_bytes(b"half a checkpoint")
+    assert run(killed).read_bytes() == whole.read_bytes()
+    assert losses(killed) == losses(tmp_path / "whole")
+    assert [step for step, _ in losses(killed)] == list(range(1, 21))
+
+
+def test_the_card_tells_how_it_was_made(tmp_path: Path) -> None:
+    file = run(tmp_path, num_steps=3)
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert card["what"] == "Fits a plane." and card["kind"] == "line"
+    assert (card["steps"], card["batch_size"], card["parameters"]) == (3, 4, 4)
+    with safe_open(str(file), "pt") as tensors:
+        assert tensors.get_tensor("weight").dtype == torch.float16
+        assert card["measured"]["weight"] == pytest.approx(float(tensors.get_tensor("weight").sum()), abs=1e-2)
+    assert "| weight | " in (tmp_path / "card.md").read_text()
+    assert [path.name for path in sorted((tmp_path / "samples").iterdir())][-1] == "0000003.png"
+
+
+def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
+    before = run(tmp_path, num_steps=2).stat().st_mtime_ns
+    assert run(tmp_path, num_steps=2, die=0).stat().st_mtime_ns == before
+
+
+def test_a_batch_must_divide_among_the_devices(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"model.batch_size=5: not a multiple of 2 devices\."):
+        fit(Line(batch_size=5), tmp_path, accelerator="cpu", devices=2)
+
+
+def test_an_epoch_passes_over_everything_once_in_its_own_order() -> None:
+    epochs = [torch.cat([epoch_order(12, step, 4, seed=0) for step in range(3 * e, 3 * e + 3)]) for e in (0, 1)]
+    assert all(sorted(epoch.tolist()) == list(range(12)) for epoch in epochs)
+    assert not torch.equal(*epochs)
+
+
+def test_a_steps_draws_depend_on_seed_step_and_rank_alone() -> None:
+    draws = [torch.rand(2, generator=step_rng(*key)).tolist() for key in [(0, 1, 0), (0, 1, 0), (1, 0, 0), (0, 0, 1)]]
+    assert draws[0] == draws[1]
+    assert len({tuple(draw) for draw in draws}) == 3
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]), die=int(sys.argv[2]))

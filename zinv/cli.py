@@ -1,0 +1,272 @@
+"""The command line: an argument list to a function. Importing this imports no torch."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from zinv import __version__
+from zinv.errors import ConfigError, ZinvError, suggest
+
+Arguments = argparse.Namespace
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A flag or positional argument, and what argparse needs to know of it."""
+
+    names: tuple[str, ...]
+    help: str
+    metavar: str | None = None
+    choices: tuple[str, ...] | None = None
+    many: bool = False
+    optional: bool = False
+
+    def add_to(self, parser: argparse.ArgumentParser) -> None:
+        """Declare it."""
+        if self.metavar is None and self.choices is None:
+            parser.add_argument(*self.names, action="store_true", help=self.help)
+            return
+        nargs = "*" if self.many else "?" if self.optional else None
+        parser.add_argument(*self.names, metavar=self.metavar, help=self.help, nargs=nargs, choices=self.choices)
+
+
+@dataclass(frozen=True)
+class Command:
+    """What `zinv NAME` does."""
+
+    summary: str
+    call: Callable[[Arguments], int]
+    flags: tuple[Flag, ...]
+    example: str
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line.
+
+    Returns:
+        The exit status: 0; 1 if a part of the work failed; 2 if the input was wrong; 130 after Ctrl-C.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(given)
+    except ZinvError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return _interrupted(given)
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # Lightning turns Ctrl-C into an exit
+            return _interrupted(given)
+        raise
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _dispatch(given: list[str]) -> int:
+    name = given[0] if given else "--help"
+    if name in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if name in ("-V", "--version"):
+        print(f"zinv {__version__}")
+        return 0
+    if name not in COMMANDS:
+        flag = name.startswith("-")
+        raise ConfigError(
+            f"zinv {name}: there is no such {'flag' if flag else 'command'}. "
+            f"{suggest(name, ('--help', '--version') if flag else COMMANDS)}"
+        )
+    command = COMMANDS[name]
+    return command.call(_parse(name, command, given[1:]))
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        text = message.replace(", key=value", "").replace("the following arguments are required:", "give")
+        raise ConfigError(f"{self.prog}: {text}.")
+
+
+def _parse(name: str, command: Command, given: list[str]) -> Arguments:
+    parser = _Parser(
+        prog=f"zinv {name}",
+        description=command.summary,
+        epilog=f"example: {command.example}",
+        allow_abbrev=False,
+        add_help=False,
+    )
+    for flag in command.flags:
+        flag.add_to(parser)
+    parser.add_argument("-h", "--help", action="help", help="print this and stop")
+    arguments, unknown = parser.parse_known_intermixed_args(given)
+    if unknown:
+        raise _unknown(name, unknown[0], [option for option in parser._option_string_actions if option[:2] == "--"])
+    return arguments
+
+
+def _unknown(name: str, argument: str, flags: list[str]) -> ConfigError:
+    if not argument.startswith("-"):
+        return ConfigError(f"zinv {name} {argument}: one argument too many.")
+    return ConfigError(f"zinv {name} {argument}: no such flag. {suggest(argument, flags)}")
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    commands = [f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    examples = [f"  {COMMANDS[name].example}" for name in ("evaluate", "run", "show")]
+    return "\n".join(
+        [
+            "usage: zinv COMMAND [key=value ...] [flags]",
+            "",
+            "GAN inversion: every method in every latent space.",
+            "",
+            "commands:",
+            *commands,
+            "",
+            "examples:",
+            *examples,
+            "",
+            "A choice is a preset (zinv list) or a class of your own: space=mylab.zradius.ZRadius.",
+            "zinv COMMAND --help says more.",
+        ]
+    )
+
+
+def _interrupted(given: list[str]) -> int:
+    again = shlex.join(["zinv", *given])
+    print(f"\nstopped. Every finished image is kept; the same command goes on from there: {again}", file=sys.stderr)
+    return 130
+
+
+def _evaluate(arguments: Arguments) -> int:
+    if arguments.dry_run:
+        return _show(arguments)
+    from zinv.run import evaluate
+
+    return evaluate(arguments.overrides, arguments.keep, arguments.fresh)
+
+
+def _run(arguments: Arguments) -> int:
+    if arguments.dry_run:
+        from zinv.listing import show_plan
+
+        return show_plan(arguments.name, arguments.overrides)
+    from zinv.sweep import run_experiment
+
+    return run_experiment(arguments.name, arguments.overrides, arguments.keep, arguments.fresh, arguments.update)
+
+
+def _score(arguments: Arguments) -> int:
+    from zinv.run import score
+
+    return score(arguments.path, arguments.overrides)
+
+
+def _table(arguments: Arguments) -> int:
+    from zinv.sweep import table
+
+    flags = (arguments.against, arguments.format or "terminal", arguments.output, arguments.update, arguments.pivot)
+    return table(arguments.paths, *flags)
+
+
+def _train(arguments: Arguments) -> int:
+    if arguments.dry_run:
+        from zinv.listing import show_training
+
+        return show_training(arguments.overrides)
+    from zinv.train import train
+
+    return train(arguments.overrides, arguments.fresh)
+
+
+def _check(arguments: Arguments) -> int:
+    from zinv.check import check
+
+    return check(arguments.part)
+
+
+def _show(arguments: Arguments) -> int:
+    from zinv.listing import show
+
+    return show(arguments.overrides)
+
+
+def _list(arguments: Arguments) -> int:
+    from zinv.listing import show_presets
+
+    return show_presets(arguments.group)
+
+
+OVERRIDES: Final = Flag(
+    ("overrides",), "choices and settings: space=zplus method.num_steps=300", "key=value", many=True
+)
+KEEP: Final = Flag(("--keep",), "keep finished images although the code has changed since")
+FRESH: Final = Flag(("--fresh",), "delete what is there and start over")
+DRY: Final = Flag(("--dry-run",), "print what would be run, and stop")
+UPDATE: Final = Flag(("--update",), "replace the experiment's results.csv")
+EXPERIMENT: Final = Flag(("name",), "an experiment (zinv list experiments) or its folder", "NAME")
+RUN: Final = Flag(("path",), "a run folder, or a folder of them", "RUN")
+
+COMMANDS: Final[dict[str, Command]] = {
+    "evaluate": Command(
+        "invert images with one method in one space, score them, print the table",
+        _evaluate,
+        (OVERRIDES, KEEP, FRESH, DRY),
+        "zinv evaluate method=bdinvert space=zplus",
+    ),
+    "run": Command(
+        "do every unfinished run of an experiment, then its table",
+        _run,
+        (EXPERIMENT, OVERRIDES, KEEP, FRESH, UPDATE, DRY),
+        "zinv run demo",
+    ),
+    "score": Command(
+        "score stored inversions again, under another protocol",
+        _score,
+        (RUN, OVERRIDES),
+        "zinv score runs/bdinvert-zplus-portraits/1a2b3c4d protocol=pixel",
+    ),
+    "table": Command(
+        "make one table of runs that are done",
+        _table,
+        (
+            Flag(("paths",), "run folders, folders of them, or experiments", "RUN", many=True),
+            Flag(("--against",), "row that the others are tested against", "ROW"),
+            Flag(("--format",), "terminal (default), md, latex or csv", choices=("terminal", "md", "latex", "csv")),
+            Flag(("--output",), "file to write; prints otherwise", "FILE"),
+            Flag(("--pivot",), "setting whose values become columns, such as space", "KEY"),
+            UPDATE,
+        ),
+        "zinv table runs --against F/Z+ --format latex",
+    ),
+    "train": Command(
+        "train a network that parts load: a generator, an encoder, a demo network",
+        _train,
+        (OVERRIDES, FRESH, DRY),
+        "zinv train model=generator",
+    ),
+    "show": Command(
+        "print a resolved configuration: of overrides, or of a run folder",
+        _show,
+        (OVERRIDES,),
+        "zinv show method=bdinvert space=zplus generator=toy",
+    ),
+    "list": Command(
+        "list what can be chosen",
+        _list,
+        (Flag(("group",), "one group, such as space, or experiments", "GROUP", optional=True),),
+        "zinv list space",
+    ),
+    "check": Command(
+        "test a part of your own against its contract",
+        _check,
+        (Flag(("part",), "its import path", "DOTTED"),),
+        "zinv check mylab.zradius.ZRadius",
+    ),
+}

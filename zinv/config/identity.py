@@ -1,0 +1,100 @@
+"""What names a run: its resolved configuration, with weight files counted by their content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, cast, get_args, get_origin
+
+from zinv.config.compose import Config
+from zinv.config.schema import MEMBERS, PARTS, find_target, settings
+from zinv.values import Value
+
+NOT_COUNTED: Final[dict[str, tuple[str, ...]]] = {
+    "data": ("path", "list", "num", "start", "batch_size", "num_workers"),
+    "model": ("num_workers", "renders", "processes"),
+}
+"""Settings that name no run: where images lie, which they are (more extend a run), and how they are loaded."""
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """What moves a number of a run: parts by class and settings, weights by sha256, seed and precision.
+
+    Not counted: the run's name, folder and trace, paths, number of images, devices, loading, logger and protocol.
+
+    Raises:
+        WeightsError: a weight file that is not there.
+    """
+    counted = [group for group in PARTS if group in config and group not in ("trainer", "logger", "protocol")]
+    parts = {group: _content(group, config[group], group) for group in counted}
+    return {"seed": config["seed"], "precision": config["trainer"]["precision"], **parts}
+
+
+def run_id(config: Config) -> str:
+    """Eight hexadecimal digits of the identity."""
+    canonical = json.dumps(identity(config), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+
+
+def slug(config: Config) -> str:
+    """A readable name of what a run is made of, such as `bdinvert-zplus-portraits`."""
+    groups = [group for group in ("model", "method", "space", "generator") if group in config]
+    return "-".join(short_name(config[group]) for group in groups)
+
+
+def run_folder(config: Config) -> Path:
+    """Where a run keeps its files: `runs/<slug>/<8 hex>`."""
+    return Path(config["runs"]) / slug(config) / run_id(config)
+
+
+def short_name(entry: Mapping[str, Any]) -> str:
+    """A choice as a word: the preset's name, or the class's in lower case.
+
+    >>> short_name({"_name_": "mylab.zradius.ZRadius"})
+    'zradius'
+    """
+    return re.sub(r"\W+", "_", str(entry["_name_"]).rpartition(".")[2].lower())
+
+
+def _content(group: str, entry: Mapping[str, Any], key: str) -> dict[str, Any]:
+    target = find_target(group, entry["_target_"], key)
+    known = settings(group, target)
+    members = MEMBERS.get(group)
+    content: dict[str, Any] = {"_target_": entry["_target_"]}
+    for name, argument in known.items():
+        if members and name == members.options and members.names in known:
+            content[name] = {k: _content(members.group, v, f"{key}.{name}.{k}") for k, v in entry[name].items()}
+        elif name not in NOT_COUNTED.get(group, ()):
+            content[name] = _counted(entry[name], argument.annotation)
+    return content
+
+
+def _counted(value: Value, annotation: object) -> Value:
+    """The value, or the digest of the weight file that it names; `random/NAME` names no file."""
+    if not _names_weights(annotation) or value is None or value in _literals(annotation):
+        return value
+    if isinstance(value, Mapping):
+        return {name: _counted(part, annotation) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_counted(part, annotation) for part in value]
+    if str(value).startswith("random/"):
+        return value
+    from zinv.weights import find, sha256
+
+    return f"sha256:{sha256(find(str(value)))}"
+
+
+def _names_weights(annotation: object) -> bool:
+    if get_origin(annotation) is Annotated and "weights" in get_args(annotation)[1:]:
+        return True
+    return any(_names_weights(arg) for arg in get_args(annotation))
+
+
+def _literals(annotation: object) -> list[Value]:
+    """Words that an annotation has beside file names; `auto` is always one."""
+    own = get_args(annotation) if get_origin(annotation) is Literal else ()
+    inner = [] if own else [word for arg in get_args(annotation) for word in _literals(arg)]
+    return [*cast("tuple[Value, ...]", own), *inner, "auto"]

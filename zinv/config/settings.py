@@ -1,0 +1,101 @@
+"""Settings that belong to no part: of a run as a whole, of its devices, its loading and its logger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What a run has besides its parts.
+
+    Args:
+        name: what tables call the row; parts name it where there is none.
+        seed: with an image's id, the seed of all its random draws.
+        runs: folder that run folders are in.
+        trace: keep each loss term every so many steps in a side file; 0 keeps none.
+    """
+
+    name: str | None = None
+    seed: int = 0
+    runs: str = "runs"
+    trace: int = 0
+
+
+@dataclass(frozen=True)
+class LoaderSettings:
+    """How images are loaded; every data source has these beside its own arguments. They change no result.
+
+    Args:
+        batch_size: images inverted at a time on each device.
+        num_workers: processes that load images; 0 loads in the main process.
+    """
+
+    batch_size: int = 1
+    num_workers: int = 0
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """Devices of a Lightning Trainer.
+
+    Args:
+        accelerator: kind of device.
+        devices: devices on each node, or all of them.
+        num_nodes: machines.
+        strategy: "ddp" also where there is one device.
+    """
+
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    devices: int | Literal["auto"] = 1
+    num_nodes: int = 1
+    strategy: Literal["auto", "ddp"] = "auto"
+
+
+@dataclass(frozen=True)
+class RunTrainer(TrainerSettings):
+    """Devices of an inversion run.
+
+    Args:
+        precision: of weights and arithmetic; it counts in the name of a run.
+    """
+
+    precision: Literal["float32"] = "float32"
+
+
+@dataclass(frozen=True)
+class FitTrainer(TrainerSettings):
+    """Devices of `zinv train`.
+
+    Args:
+        precision: of the arithmetic; "auto" is the model's own.
+        checkpoint_minutes: time between checkpoints.
+        log_steps: steps between rows of the training log.
+    """
+
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    checkpoint_minutes: float = 5.0
+    log_steps: int = 50
+
+
+@dataclass(frozen=True)
+class LoggerSettings:
+    """No logger besides the files of the run folder."""
+
+
+@dataclass(frozen=True)
+class WandbSettings(LoggerSettings):
+    """Weights & Biases, online or into an offline folder that `wandb sync` uploads later.
+
+    Args:
+        project: W&B project.
+        entity: user or team; the account's default if null.
+        group: runs of one group are shown together; an experiment's name by default.
+        mode: "offline" on machines without internet.
+    """
+
+    project: str = "zinv"
+    entity: str | None = None
+    group: str | None = None
+    mode: Literal["online", "offline", "disabled"] = "online"

@@ -1,0 +1,60 @@
+"""Feeding a Trainer: each rank its share of what is left to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import lightning as L
+from torch.utils.data import DataLoader
+
+from zinv.data.base import DataSource
+from zinv.data.sampler import Batch, RankBatches
+from zinv.errors import DataError
+
+
+class ImageModule(L.LightningDataModule):
+    """Images that are not finished yet, for `trainer.test` and `trainer.predict`.
+
+    Rank 0 lists what is finished and tells the others, so that all share out the same rest.
+
+    Args:
+        source: the images.
+        finished: gives the ids that are done.
+        batch_size: images a batch on each rank.
+        num_workers: processes that read ahead on each rank.
+    """
+
+    def __init__(
+        self,
+        source: DataSource,
+        finished: Callable[[], Collection[str]] = set,
+        batch_size: int = 1,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        self.source, self.finished = source, finished
+        self.batch_size, self.num_workers = batch_size, num_workers
+
+    def left(self) -> list[str]:
+        """Ids that are still to do, in the order of the source."""
+        done = set(self.finished())
+        return [name for name in self.source.ids if name not in done]
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Batches of this rank.
+
+        Raises:
+            DataError: there are more devices than images.
+        """
+        num_ranks, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        if num_ranks > len(self.source):
+            raise DataError(f"trainer.devices={num_ranks}: there are only {len(self.source)} images.")
+        left = self.left() if rank == 0 else []
+        if self.trainer and num_ranks > 1:
+            left = self.trainer.strategy.broadcast(left)
+        batches = RankBatches(self.source, left, self.batch_size, num_ranks, rank)
+        return DataLoader(batches, batch_size=None, num_workers=self.num_workers)
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Batches of this rank."""
+        return self.test_dataloader()

@@ -1,0 +1,86 @@
+"""Which rank gets which image: each image once, nothing padded, as many batches on every rank."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from zinv.data.base import DataSource, Image
+
+T = TypeVar("T")
+
+
+class Batch(NamedTuple):
+    """Images of one step; Lightning moves its tensors.
+
+    Attributes:
+        ids: names of the N images, row by row.
+        target: `(N, 3, R, R)` in [-1, 1]; N is 0 where a rank has nothing left.
+        failures: reasons of images that could not be read, which have no row.
+        notes: what readers of a result should know, by id.
+    """
+
+    ids: list[str]
+    target: Tensor
+    failures: dict[str, str]
+    notes: dict[str, str]
+
+
+def shares(items: Sequence[T], num_ranks: int, rank: int) -> list[T]:
+    """The items of one rank: every `num_ranks`-th, so that ranks differ by one item at most.
+
+    >>> [shares("abcde", 3, rank) for rank in range(3)]
+    [['a', 'd'], ['b', 'e'], ['c']]
+    """
+    return list(items[rank::num_ranks])
+
+
+def collate(images: Sequence[Image], resolution: int) -> Batch:
+    """Stack the images that could be read; `(0, 3, R, R)` if there is none."""
+    pixels = [image.pixels for image in images if image.pixels is not None]
+    return Batch(
+        ids=[image.id for image in images if image.pixels is not None],
+        target=torch.stack(pixels) if pixels else torch.empty(0, 3, resolution, resolution),
+        failures={image.id: image.failure for image in images if image.pixels is None},
+        notes={image.id: image.note for image in images if image.note},
+    )
+
+
+class RankBatches(Dataset[Batch]):
+    """The batches of one rank; item i is its i-th batch.
+
+    A data set of whole batches needs neither a sampler nor a batch sampler, which Lightning would replace and pad.
+    Every rank has the same number of them, at the end empty ones where it has less to do.
+
+    Args:
+        source: the images.
+        ids: those to do, the same on every rank.
+        batch_size: images a batch.
+        num_ranks: number of processes.
+        rank: this process.
+    """
+
+    def __init__(
+        self, source: DataSource, ids: Sequence[str], batch_size: int = 1, num_ranks: int = 1, rank: int = 0
+    ) -> None:
+        place = {name: i for i, name in enumerate(source.ids)}
+        self.source, self.batch_size = source, batch_size
+        self.indices = shares([place[name] for name in ids], num_ranks, rank)
+        self.num_batches = math.ceil(math.ceil(len(ids) / num_ranks) / batch_size)
+
+    def __len__(self) -> int:
+        """Number of batches, equal on all ranks."""
+        return self.num_batches
+
+    def __getitem__(self, index: int) -> Batch:
+        """Batch `index` of this rank, empty where nothing is left for it."""
+        if not 0 <= index < self.num_batches:
+            raise IndexError(index)
+        first = index * self.batch_size
+        chosen = self.indices[first : first + self.batch_size]
+        return collate([self.source[i] for i in chosen], self.source.resolution or 0)

@@ -1,0 +1,124 @@
+"""Files that are whole or absent: written beside their place, then renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TypeAlias, cast
+
+from safetensors import SafetensorError
+
+from zinv.errors import StoreError
+
+Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
+STALE_SECONDS: Final = 24 * 3600
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file by a temporary name and a rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def to_json(content: Json) -> str:
+    """JSON text, the same for the same content."""
+    return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, default=str) + "\n"
+
+
+def read_json(path: Path) -> dict[str, Json]:
+    """A JSON mapping.
+
+    Raises:
+        StoreError: the file is missing or damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: not readable ({error}).") from error
+    return cast(dict[str, Json], content)
+
+
+def names(folder: Path) -> list[str]:
+    """Names in a folder, without reading anything of the entries."""
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in entries]
+
+
+@contextmanager
+def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
+    """A new hidden folder, gone afterwards unless it was renamed; its name says which process writes it."""
+    folder = parent / f".tmp-{name}-{socket.gethostname()}-{os.getpid()}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(parent: Path) -> None:
+    """Delete the temporary folders of processes that died: on this host, or a day ago on any."""
+    for path in parent.glob(".tmp-*"):
+        start, _, pid = path.name.rpartition("-")
+        dead = start.endswith(f"-{socket.gethostname()}") and not alive(int(pid))
+        if dead or path.stat().st_mtime < time.time() - STALE_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this host runs.
+
+    >>> alive(os.getpid())
+    True
+    """
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def sync(folder: Path) -> None:
+    """Force a folder's files and entries to disk."""
+    for path in (*folder.iterdir(), folder):
+        sync_entry(path)
+
+
+def sync_entry(path: Path) -> None:
+    """Force one file, or a folder's list of entries, to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove(path: Path) -> None:
+    """Delete a folder, at once under its name."""
+    if path.is_dir():
+        doomed = path.with_name(f".{path.name}.{os.getpid()}")
+        path.rename(doomed)
+        shutil.rmtree(doomed)
+
+
+@contextmanager
+def clear_errors(path: Path) -> Iterator[None]:
+    """A full disk or a missing permission as one line about the run in `path`."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
+        message = f"{path}: cannot write ({reason}). Finished images are safe; the same command continues."
+        raise StoreError(message) from error

@@ -1,0 +1,105 @@
+"""What a Trainer does with inversions: each image's result goes into the store as soon as its batch is done."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from zinv.data.base import DataSource
+from zinv.data.sampler import Batch
+from zinv.evaluation.progress import Progress
+from zinv.evaluation.store import Run
+from zinv.images import pixels_sha256
+from zinv.methods.base import Inverter
+from zinv.methods.inversion import Inversion
+
+
+class StoreWriter(L.Callback):
+    """Writes results, reasons and times of this process's images; shows progress on the first.
+
+    Attributes:
+        count: images that this process has finished or failed.
+    """
+
+    def __init__(self, path: Path, source: DataSource):
+        self.path, self.source, self.count = path, source, 0
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        trainer.strategy.barrier()
+        facts = Run.open(self.path).facts
+        self.run = Run.open(self.path, str(facts["code"][-1]))  # type: ignore[index]
+        done = len(self.run.finished() & set(self.source.ids))
+        self.progress = Progress(len(self.source), done, trainer.world_size) if trainer.is_global_zero else None
+
+    def on_predict_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self.started = time.monotonic()
+
+    def on_predict_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Inversion | None,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        assert isinstance(pl_module, Inverter)
+        for name, reason in batch.failures.items():
+            self.run.fail(name, reason, "data")
+        if outputs is not None:
+            seconds = (time.monotonic() - self.started) / len(batch.ids)
+            write_batch(self.run, pl_module, outputs, batch, {"seconds": round(seconds, 3), "rank": trainer.global_rank})
+        self.count += len(batch.ids) + len(batch.failures)
+        if self.progress:
+            self.progress.advance(len(batch.ids) + len(batch.failures))
+
+    def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self.progress:
+            self.progress.close()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        if getattr(self, "progress", None):
+            self.progress.close()  # type: ignore[union-attr]
+
+
+@torch.no_grad()
+def write_batch(
+    run: Run, method: Inverter, inversion: Inversion, batch: Batch, times: dict[str, float | int]
+) -> None:
+    """Store each image of a batch."""
+    images = method.reconstruct(inversion)
+    for i, name in enumerate(batch.ids):
+        tensors, metadata = inversion.image(i)
+        result = {
+            "target_sha256": pixels_sha256(batch.target[i]),
+            "losses": {term: float(value[i]) for term, value in inversion.losses.items()},
+            "num_steps": getattr(method, "num_steps", None),
+            "scalars": method.num_scalars(),
+            "note": batch.notes.get(name, ""),
+        }
+        run.finish(name, tensors, metadata, images[i], result, _trace(inversion, i), times)
+
+
+def _trace(inversion: Inversion, index: int) -> dict[str, Sequence[float]] | None:
+    if inversion.trace is None:
+        return None
+    return {name: _column(values, index) for name, values in inversion.trace.items()}
+
+
+def _column(values: Tensor, index: int) -> list[float]:
+    return (values if values.dim() == 1 else values[:, index]).tolist()
+
+
+def quiet() -> None:
+    """Leave out what Lightning says about loggers, samplers and devices."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*(num_workers|GPU available|sampler|predict_dataloader|treespec).*")

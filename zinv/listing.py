@@ -1,0 +1,120 @@
+"""What can be chosen, and what was: `zinv list`, `zinv show` and dry runs."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from zinv.config import (
+    TRAIN_GROUPS,
+    Config,
+    as_overrides,
+    compose,
+    expand,
+    find_experiment,
+    layer,
+    load,
+    run_folder,
+    to_yaml,
+)
+from zinv.config.experiment import experiment_names
+from zinv.config.schema import PARTS
+from zinv.errors import ConfigError, WeightsError, suggest
+from zinv.presets import PACKAGE, locate, preset_folders, preset_names, read_yaml
+
+NEWLINE = "\n"
+
+
+def show(overrides: Sequence[str]) -> int:
+    """Print the configuration that `zinv evaluate` would run, or that a run folder ran."""
+    if len(overrides) == 1 and "=" not in overrides[0]:
+        print(to_yaml(_stored(Path(overrides[0]))), end="")
+        return 0
+    return _print_config(compose(overrides))
+
+
+def show_training(overrides: Sequence[str]) -> int:
+    """Print the configuration that `zinv train` would run."""
+    from zinv.train import training_folder
+
+    return _print_config(compose(overrides, {"trainer": "fit"}, TRAIN_GROUPS), training_folder)
+
+
+def show_plan(name: str, overrides: Sequence[str]) -> int:
+    """Print an experiment's runs: the folder of each, whether it was begun, and its overrides."""
+    for row in expand(find_experiment(name)):
+        given = layer(row, overrides)
+        folder = _folder(compose(given))
+        print(f"{folder}{' (begun)' if Path(folder).is_dir() else ''}: {shlex.join(['zinv', 'evaluate', *given])}")
+    return 0
+
+
+def show_presets(group: str | None) -> int:
+    """Print the choices of one group, or of all."""
+    groups = [*PARTS, "experiments"]
+    if group not in (None, *groups):
+        raise ConfigError(f"zinv list {group}: there is no such group. {suggest(str(group), groups)}")
+    for name in [group] if group else groups:
+        lines = dict(_experiments() if name == "experiments" else _presets(name))
+        width = max(map(len, lines), default=0)
+        print("\n".join([f"{name}:", *(f"  {choice:{width}}  {line}".rstrip() for choice, line in lines.items())]))
+    return 0
+
+
+def _print_config(config: Config, folder: Callable[[Config], Path] = run_folder) -> int:
+    print(f"# run folder: {_folder(config, folder)}\n{to_yaml(config)}", end="")
+    return 0
+
+
+def _folder(config: Config, folder: Callable[[Config], Path] = run_folder) -> str:
+    try:
+        return str(folder(config))
+    except WeightsError as error:
+        return f"not known yet ({error})"
+
+
+def _stored(path: Path) -> Config:
+    file = path / "config.yaml" if path.is_dir() else path
+    if not file.is_file():
+        raise ConfigError(f"{path}: neither key=value nor a run folder (it has no config.yaml).")
+    return load(file)
+
+
+def _experiments() -> Iterator[tuple[str, str]]:
+    for name in experiment_names():
+        yield name, find_experiment(name).title
+
+
+def _presets(group: str) -> Iterator[tuple[str, str]]:
+    for name in preset_names(group):
+        path = next(file for folder in preset_folders() if (file := folder / group / f"{name}.yaml").is_file())
+        yield name, _comment(path) or _docstring(path)
+
+
+def _comment(path: Path) -> str:
+    """The first line of a preset, if it is a comment."""
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    return first.removeprefix("#").strip() if first.startswith("#") else ""
+
+
+def _docstring(path: Path) -> str:
+    """The first line of what a preset's target says of itself, and what the preset changes."""
+    settings = read_yaml(path)
+    module, _, name = str(settings.pop("_target_", "")).rpartition(".")
+    line = _source_docstring(module, name) or (inspect.getdoc(locate(f"{module}.{name}")) or "")
+    changes = ", ".join(as_overrides({k: v for k, v in settings.items() if not k.startswith("_")}))
+    return f"{line.partition(NEWLINE)[0]}{f' [{changes}]' if changes else ''}"
+
+
+def _source_docstring(module: str, name: str) -> str:
+    """A docstring of one of our own modules, without importing it: torch takes seconds."""
+    file = PACKAGE.parent.joinpath(*module.split(".")).with_suffix(".py")
+    if not module.startswith("zinv.") or not file.is_file():
+        return ""
+    found = [node for node in ast.parse(file.read_text(encoding="utf-8")).body if getattr(node, "name", "") == name]
+    return next(
+        (ast.get_docstring(node) or "" for node in found if isinstance(node, ast.ClassDef | ast.FunctionDef)), ""
+    )

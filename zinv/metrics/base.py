@@ -1,0 +1,56 @@
+"""The Metric: one number an image, never reduced over the batch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from zinv.errors import ProtocolError
+
+
+class Metric(nn.Module, ABC):
+    """How near an image is to its target; both `(N, 3, H, W)` float32 in [-1, 1].
+
+    Attributes:
+        label: as tables print it.
+        name: its column.
+        higher_is_better: which way is up.
+        digits: decimals that tables print.
+        min_size: images with fewer pixels a side are refused.
+        network: the network that it measures with, so that a table can mark it where the loss descends on the same.
+        sha256: digest of that network's weights.
+    """
+
+    label: str
+    name: str
+    higher_is_better: ClassVar[bool]
+    digits: ClassVar[int] = 4
+    min_size: int = 1
+    network: str | None = None
+    sha256: str | None = None
+
+    @abstractmethod
+    def forward(self, image: Tensor, target: Tensor) -> Tensor:
+        """Values `(N,)` float32; NaN where an image cannot be scored."""
+
+    def describe(self) -> str:
+        """What is computed, in the words of the protocol line."""
+        return self.label
+
+    def check_size(self, image: Tensor) -> None:
+        """Refuse images that the metric is not defined for.
+
+        Raises:
+            ProtocolError: a side is smaller than `min_size`.
+        """
+        size = min(image.shape[-2:])
+        if size < self.min_size:
+            raise ProtocolError(f"{self.name}: needs {self.min_size} pixels a side, the images have {size}.")
+
+
+def exact(image: Tensor) -> Tensor:
+    """Float64, where the device has it: sums of millions of terms that come out the same in any order."""
+    return image if image.device.type == "mps" else image.to(torch.float64)

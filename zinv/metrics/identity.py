@@ -1,0 +1,102 @@
+"""Identity similarity: cosine of two faces' embeddings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from zinv.errors import ConfigError, WeightsError
+from zinv.images import to_uint8
+from zinv.metrics.base import Metric
+from zinv.metrics.perceptual import weights_sha256
+from zinv.networks.portraits import load_identity
+from zinv.weights import Weights, read_state
+
+try:
+    from facenet_pytorch import MTCNN, InceptionResnetV1
+except ImportError:
+    MTCNN = InceptionResnetV1 = None
+
+
+class IdentitySimilarity(Metric):
+    """Cosine of InceptionResnetV1 embeddings (VGGFace2) of the largest faces that MTCNN finds, as the Z+ paper.
+
+    An image in which no face is found scores NaN and counts as missing. One image at a time: the detector fails on a
+    batch that mixes images with and without a face.
+
+    Args:
+        weights: facenet-pytorch's state dict, by weight name or path; its classifier is not used.
+    """
+
+    label, name, higher_is_better = "identity", "identity", True
+    network = "VGGFace2 InceptionResnetV1"
+    smallest_face = 20
+
+    def __init__(self, weights: Weights = "vggface2") -> None:
+        super().__init__()
+        if MTCNN is None:
+            raise ConfigError("metric=identity: needs the package facenet-pytorch: pip install facenet-pytorch==2.5.3.")
+        state = read_state(weights)
+        self.detector = MTCNN(image_size=160, margin=0, min_face_size=self.smallest_face).eval()
+        self.embedder = InceptionResnetV1(pretrained=None).eval()
+        _load(self.embedder, weights, state)
+        self.requires_grad_(False)
+        self.sha256 = weights_sha256(weights)
+
+    def forward(self, image: Tensor, target: Tensor) -> Tensor:
+        """See `Metric`."""
+        pairs = [(self.embed(a), self.embed(b)) for a, b in zip(image, target, strict=True)]
+        cosines = [math.nan if a is None or b is None else float(a @ b) for a, b in pairs]
+        return torch.tensor(cosines, device=image.device)
+
+    def embed(self, image: Tensor) -> Tensor | None:
+        """The unit embedding `(512,)` of the largest face of one `(3, H, W)` image, None where there is no face."""
+        if min(image.shape[-2:]) < self.smallest_face:
+            return None
+        self.detector.device = image.device
+        face: Tensor | None = self.detector(Image.fromarray(to_uint8(image[None])[0].numpy()))
+        if face is None:
+            return None
+        embedding: Tensor = self.embedder(face[None].to(image.device))[0]
+        return embedding
+
+    def describe(self) -> str:
+        """See `Metric`."""
+        return "identity (MTCNN + VGGFace2 cosine; no face: counted as missing)"
+
+
+class PortraitIdentity(Metric):
+    """Cosine of the demo domain's own identity embeddings; nothing is detected, its portraits are aligned.
+
+    Args:
+        weights: the network's weight file.
+    """
+
+    label, name, higher_is_better = "portrait identity", "portrait_identity", True
+    network = "portrait identity"
+
+    def __init__(self, weights: Weights = "portraits/identity") -> None:
+        super().__init__()
+        self.net = load_identity(weights)
+        self.sha256 = weights_sha256(weights)
+
+    def forward(self, image: Tensor, target: Tensor) -> Tensor:
+        """See `Metric`."""
+        cosine: Tensor = (self.net(image) * self.net(target)).sum(1)
+        return cosine
+
+    def describe(self) -> str:
+        """See `Metric`."""
+        return "portrait identity cosine at 64 pixels"
+
+
+def _load(embedder: torch.nn.Module, weights: str, state: Mapping[str, Tensor]) -> None:
+    own = {key: x for key, x in state.items() if not key.startswith("logits.")}
+    expected = {k: x.shape for k, x in embedder.state_dict().items() if not k.startswith("logits.")}
+    if {key: x.shape for key, x in own.items()} != expected:
+        raise WeightsError(f"{weights}: not an InceptionResnetV1: other layers or shapes.")
+    embedder.load_state_dict(own, strict=False)

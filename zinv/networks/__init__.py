@@ -1,0 +1,1 @@
+"""Plain `nn.Module`s: generators' layers, encoders, and the small networks of the demo domain."""

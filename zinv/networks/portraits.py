@@ -1,0 +1,252 @@
+"""Small networks of the portraits domain: identity, attributes, perceptual features. All see 64 x 64 pixels.
+
+None has a norm layer: an image's result never depends on its batch, training and evaluation mode are one, and on a CPU
+a step takes half the time. Residual branches start small instead (`BRANCH_GAIN`), as in norm-free networks.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import ClassVar, Literal, Self, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zinv import weights
+from zinv.errors import WeightsError
+from zinv.images import resize
+from zinv.weights import Weights
+
+Architecture: TypeAlias = "dict[str, int | str | list[int] | list[str]]"
+
+RESOLUTION = 64
+BRANCH_GAIN = 0.3
+
+
+class PortraitNet(nn.Module):
+    """Base of the three: a network whose weight file names its kind and architecture."""
+
+    kind: ClassVar[str]
+
+    def architecture(self) -> Architecture:
+        """The constructor's arguments."""
+        raise NotImplementedError
+
+    def metadata(self) -> dict[str, str]:
+        """What `load` needs beside the tensors."""
+        return {"kind": self.kind, "architecture": json.dumps(self.architecture())}
+
+    @classmethod
+    def load(cls, name: str) -> Self:
+        """The frozen network of a weight file.
+
+        Raises:
+            WeightsError: there is no such file, or it holds another network.
+        """
+        path = weights.find(name)
+        tensors, metadata = weights.read(path)
+        found = metadata.get("kind", "a network that names no kind")
+        if found != cls.kind:
+            raise WeightsError(f"{path}: holds {found}, not {cls.kind}.")
+        network = cls(**json.loads(metadata["architecture"]))
+        try:
+            network.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise WeightsError(f"{path}: its tensors do not fit its architecture ({error}).") from error
+        return network.eval().requires_grad_(False)
+
+
+class IdentityNet(PortraitNet):
+    """Residual convolutions to a unit vector; the cosine of two vectors says how alike two persons are.
+
+    The last map is flattened, not pooled: who someone is lies in where things are.
+
+    Args:
+        widths: channels at 32, 16, 8 and 4 pixels.
+        blocks: residual blocks at 32, 16 and 8 pixels.
+        dim: length of the vector.
+    """
+
+    kind = "portraits identity"
+
+    def __init__(
+        self, widths: tuple[int, ...] = (32, 64, 96, 64), blocks: tuple[int, ...] = (1, 2, 1), dim: int = 128
+    ) -> None:
+        super().__init__()
+        self.widths, self.blocks, self.dim = tuple(widths), tuple(blocks), dim
+        layers: list[nn.Module] = [nn.PixelUnshuffle(2), _conv(12, widths[0])]
+        for width, following, num in zip(widths, widths[1:], blocks, strict=False):
+            layers += [*(_Residual(width) for _ in range(num)), _conv(width, following, stride=2)]
+        self.body = nn.Sequential(*layers, nn.SiLU(), nn.Flatten())
+        self.head = nn.Linear(widths[-1] * 16, dim)
+
+    def architecture(self) -> Architecture:
+        """The constructor's arguments."""
+        return {"widths": list(self.widths), "blocks": list(self.blocks), "dim": self.dim}
+
+    def forward(self, images: Tensor) -> Tensor:
+        """`(N, 3, H, W)` in [-1, 1] to unit vectors `(N, dim)`."""
+        return F.normalize(self.head(self.body(resize(images, RESOLUTION))).float(), dim=1)
+
+
+class AttributeNet(PortraitNet):
+    """Attribute values in the domain's units; a binary one as its probability.
+
+    Two kinds that share no layer type, so that one can judge what the other steers: `plain` is a stack of convolutions,
+    `separable` of residual depthwise ones.
+
+    Args:
+        names: attributes, in the order of the columns.
+        binary: those that are present or not.
+        style: the kind of layers.
+        width: channels at 32 pixels.
+    """
+
+    kind = "portraits attributes"
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        binary: tuple[str, ...] = (),
+        style: Literal["plain", "separable"] = "plain",
+        width: int = 32,
+    ) -> None:
+        super().__init__()
+        self.names, self.binary, self.style, self.width = tuple(names), tuple(binary), style, width
+        self.body = (_plain if style == "plain" else _separable)(width)
+        self.head = nn.Sequential(nn.Linear(24 * width, 4 * width), nn.SiLU(), nn.Linear(4 * width, len(names)))
+        self.register_buffer("is_binary", torch.tensor([name in self.binary for name in self.names]), persistent=False)
+        self.is_binary: Tensor
+
+    def architecture(self) -> Architecture:
+        """The constructor's arguments."""
+        return {"names": list(self.names), "binary": list(self.binary), "style": self.style, "width": self.width}
+
+    def logits(self, images: Tensor) -> Tensor:
+        """As `forward`, with log odds for the binary ones; linear where probabilities saturate."""
+        return self.head(self.body(resize(images, RESOLUTION))).float()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """`(N, 3, H, W)` in [-1, 1] to `(N, len(names))`."""
+        logits = self.logits(images)
+        return torch.where(self.is_binary, logits.sigmoid(), logits)
+
+
+class PerceptualNet(PortraitNet):
+    """Feature maps whose weighted distance judges what a plain pixel error cannot: texture, edges, parts, expression.
+
+    As LPIPS (Zhang et al. 2018, eq. 1) without learned channel weights: unit length over channels, squared difference,
+    mean over places, sum over taps. `scale` gives the taps equal shares in the distance of two random portraits, which
+    is 1 on average.
+
+    Args:
+        widths: channels of the taps at 64, 32, 16, 8 and 4 pixels.
+    """
+
+    kind = "portraits perceptual"
+
+    def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 96, 112)) -> None:
+        super().__init__()
+        self.widths = tuple(widths)
+        before = (3, *widths)
+        self.stages = nn.ModuleList(_stage(i, o, 1 if i == 3 else 2) for i, o in zip(before, widths, strict=False))
+        self.register_buffer("scale", torch.ones(len(widths)))
+        self.scale: Tensor
+
+    def architecture(self) -> Architecture:
+        """The constructor's arguments."""
+        return {"widths": list(self.widths)}
+
+    def features(self, images: Tensor) -> tuple[Tensor, ...]:
+        """`(N, 3, H, W)` in [-1, 1] to five maps, 64 pixels first."""
+        x, maps = resize(images, RESOLUTION), []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return tuple(maps)
+
+    def distances(self, a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> Tensor:
+        """Distance of two sets of feature maps in each tap, `(N, taps)`, unweighted."""
+        pairs = zip(a, b, strict=True)
+        return torch.stack([(_unit(x) - _unit(y)).square().sum(1).mean((1, 2)) for x, y in pairs], 1)
+
+    def distance(self, a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> Tensor:
+        """Distance `(N,)` of two sets of feature maps."""
+        return self.distances(a, b) @ self.scale
+
+    def forward(self, images: Tensor, target: Tensor) -> Tensor:
+        """Distance `(N,)` of two batches of images."""
+        return self.distance(self.features(images), self.features(target))
+
+
+def load_identity(name: Weights = "portraits/identity") -> IdentityNet:
+    """The identity network of a weight file."""
+    return IdentityNet.load(name)
+
+
+def load_attributes(name: Weights = "portraits/attributes") -> AttributeNet:
+    """The attribute network of a weight file; `portraits/attributes_second` is the one to score with."""
+    return AttributeNet.load(name)
+
+
+def load_perceptual(name: Weights = "portraits/perceptual") -> PerceptualNet:
+    """The perceptual network of a weight file."""
+    return PerceptualNet.load(name)
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1, groups: int = 1, size: int = 3) -> nn.Conv2d:
+    conv = nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups)
+    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+    return conv
+
+
+class _Residual(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(nn.SiLU(), _conv(width, width), nn.SiLU(), _conv(width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + BRANCH_GAIN * self.branch(x)
+
+
+class _Separable(nn.Module):
+    """Widen, filter each channel, narrow."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        wide = 3 * width
+        self.branch = nn.Sequential(
+            _conv(width, wide, size=1), nn.SiLU(), _conv(wide, wide, groups=wide), nn.SiLU(), _conv(wide, width, size=1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + BRANCH_GAIN * self.branch(x)
+
+
+def _plain(width: int) -> nn.Sequential:
+    """32 pixels to 4, `24 * width` numbers."""
+    widths = (12, width, width, 2 * width, 2 * width, 3 * width, 3 * width, 3 * width // 2)
+    layers: list[nn.Module] = [nn.PixelUnshuffle(2)]
+    for i, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
+        layers += [_conv(inputs, outputs, stride=2 if i in (2, 4, 6) else 1), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, nn.Flatten())
+
+
+def _separable(width: int) -> nn.Sequential:
+    """32 pixels to 4, `24 * width` numbers."""
+    widths = (width, 2 * width, 3 * width, 3 * width // 2)
+    layers: list[nn.Module] = [nn.PixelUnshuffle(2), _conv(12, width)]
+    for inputs, outputs in zip(widths, widths[1:], strict=False):
+        layers += [_Separable(inputs), _conv(inputs, outputs, stride=2), _Separable(outputs)]
+    return nn.Sequential(*layers, nn.SiLU(), nn.Flatten())
+
+
+def _stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    act = nn.LeakyReLU(0.2)
+    return nn.Sequential(_conv(inputs, outputs, stride), act, _conv(outputs, outputs), act)
+
+
+def _unit(features: Tensor) -> Tensor:
+    return features / (features.square().sum(1, keepdim=True) + 1e-8).sqrt()

@@ -1,0 +1,211 @@
+"""One run, end to end: wire the parts, invert what is not finished, score it, write records and table."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from zinv.config import Config, build, compose, identity, load, run_folder, short_name
+from zinv.config.settings import RunTrainer
+from zinv.data.base import DataSource
+from zinv.data.loading import ImageModule
+from zinv.errors import DataError, StoreError
+from zinv.evaluation import provenance
+from zinv.evaluation.formats import to_terminal
+from zinv.evaluation.records import ProtocolInfo
+from zinv.evaluation.rows import Row
+from zinv.evaluation.store import Run, sampled
+from zinv.evaluation.table import make_table
+from zinv.images import pixels_sha256
+from zinv.methods.base import Inverter
+from zinv.metrics.protocol import Protocol
+from zinv.ranks import Ranks
+from zinv.scoring import score_images
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a configuration is built into."""
+
+    config: Config
+    source: DataSource
+    method: Inverter
+    protocol: Protocol
+
+
+def evaluate(overrides: Sequence[str], keep: bool = False, fresh: bool = False, group: str | None = None) -> int:
+    """Invert, score and print a table; the same command again resumes.
+
+    Args:
+        overrides: `key=value`.
+        keep: keep finished images although the code has changed.
+        fresh: delete the run folder first.
+        group: name of the experiment that the run belongs to.
+
+    Returns:
+        0, or 1 if an image has no result.
+    """
+    parts = build_parts(compose(overrides))
+    path = run_folder(parts.config)
+    ranks = Ranks.from_environment()
+    if ranks.first:
+        _create(path, parts, keep, fresh)
+    done = invert(path, parts)
+    score_images(Run.open(path), parts.source, parts.method, parts.protocol, done)
+    done.barrier()
+    return finish(path, parts, group) if done.first else 0
+
+
+def build_parts(config: Config) -> Parts:
+    """The parts of a configuration, checked against one another."""
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    generator = build(config, "generator")
+    space, loss, source = build(config, "space"), build(config, "loss"), build(config, "data")
+    source.match(generator.resolution)
+    method = build(config, "method", generator=generator, space=space, loss=loss)
+    method.seed, method.trace_every = config["seed"], config["trace"]
+    return Parts(config, source, method, build(config, "protocol"))
+
+
+def settings(parts: Parts) -> dict[str, str | int | list[str] | None]:
+    """What tables print of a run, and what must agree within one."""
+    config, method = parts.config, parts.method
+    return {
+        "name": config["name"],
+        "label": method.label,
+        "method": short_name(config["method"]),
+        "space": method.space.label,
+        "generator": short_name(config["generator"]),
+        "num_steps": getattr(method, "num_steps", None),
+        "scalars": method.num_scalars(),
+        "precision": config["trainer"]["precision"],
+        "seed": config["seed"],
+        "loss_networks": list(method.loss.networks()),
+        **method.settings(),
+    }
+
+
+def _create(path: Path, parts: Parts, keep: bool, fresh: bool) -> None:
+    code = provenance.code_digest(foreign_modules(parts.config))
+    run = Run.create(path, parts.config, identity(parts.config), settings(parts), code, keep, fresh)
+    finished = run.finished()
+    place = {name: i for i, name in enumerate(parts.source.ids)}
+    for name in sampled([name for name in parts.source.ids if name in finished]):
+        try:
+            run.check_target(name, pixels_sha256(parts.source.image(place[name])))
+        except DataError:
+            continue  # unreadable now; its result stands
+
+
+def foreign_modules(config: Config) -> set[str]:
+    """Modules outside zinv that a configuration names by dotted choices: their code counts too."""
+    targets = [entry["_target_"] for entry in config.values() if isinstance(entry, dict) and "_target_" in entry]
+    members = [*config["loss"]["terms"], *config["protocol"].get("metrics", ())]
+    modules = {str(name).rpartition(".")[0] for name in (*targets, *members) if "." in str(name)}
+    return {name for name in modules if name.partition(".")[0] != "zinv"}
+
+
+def invert(path: Path, parts: Parts) -> Ranks:
+    """Invert every image that is not finished, on all devices; returns the processes that did."""
+    import lightning as L
+
+    from zinv.inverting import StoreWriter, quiet
+
+    quiet()
+    trainer_settings = build(parts.config, "trainer")
+    assert isinstance(trainer_settings, RunTrainer)
+    data, writer = parts.config["data"], StoreWriter(path, parts.source)
+    trainer = L.Trainer(
+        accelerator=trainer_settings.accelerator,
+        devices=trainer_settings.devices,
+        num_nodes=trainer_settings.num_nodes,
+        strategy=trainer_settings.strategy,
+        callbacks=[writer],
+        logger=False,
+        inference_mode=False,  # descent needs gradients
+        use_distributed_sampler=False,  # it pads
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    module = ImageModule(parts.source, lambda: Run.open(path).finished(), data["batch_size"], data["num_workers"])
+    check_devices(trainer.world_size, len(parts.source))
+    started = time.monotonic()
+    trainer.predict(parts.method, datamodule=module, return_predictions=False)
+    ranks = Ranks(trainer.global_rank, trainer.world_size, trainer.strategy.root_device)
+    parts.method.to(ranks.device)
+    counts, memory = ranks.gather(writer.count), ranks.gather(peak_memory())
+    if ranks.first:
+        facts = {"ranks": counts, "peak_memory_bytes": max(memory), "device": device_name(ranks.device)}
+        Run.open(path).note(wall_seconds=round(time.monotonic() - started, 3), **facts)
+    return ranks
+
+
+def finish(path: Path, parts: Parts, group: str | None) -> int:
+    """Write records and table, report, and tell what failed."""
+    from zinv.evaluation.report import report
+
+    run, info = Run.open(path), ProtocolInfo.of(parts.protocol)
+    records = run.merge_records(info, parts.source.ids)
+    failed = sorted(run.failed() & set(parts.source.ids))
+    if len(failed) < len(parts.source):
+        print(to_terminal(make_table([Row.read(records)])))
+    for name in failed[:10]:
+        print(f"failed: {name}: {run.result(name)['reason']}")
+    report(run, build(parts.config, "logger"), info, group)
+    print(path)
+    return 1 if failed else 0
+
+
+def score(path: str, overrides: Sequence[str]) -> int:
+    """Score stored inversions under a protocol: `zinv score RUN protocol=paper`."""
+    run = Run.open(path)
+    config = load(run.path / "config.yaml")
+    protocol = compose([*_choices(overrides), "generator=toy"])["protocol"] if overrides else config["protocol"]
+    parts = build_parts({**config, "protocol": protocol})
+    _check_same_generator(run, parts.config)
+    info = ProtocolInfo.of(parts.protocol)
+    score_images(run, parts.source, parts.method, parts.protocol, Ranks.alone())
+    records = run.merge_records(info, parts.source.ids)
+    print(to_terminal(make_table([Row.read(records)])))
+    print(records)
+    return 0
+
+
+def _choices(overrides: Sequence[str]) -> list[str]:
+    for text in overrides:
+        if not text.startswith("protocol"):
+            raise StoreError(f"{text}: zinv score takes a protocol and its settings only; the rest is the run's.")
+    return list(overrides)
+
+
+def _check_same_generator(run: Run, config: Config) -> None:
+    before = run.facts["identity"]
+    if isinstance(before, dict) and identity(config)["generator"] != before["generator"]:
+        raise StoreError(f"{run.path}: its generator's weights have changed since; its codes cannot be decoded.")
+
+
+def check_devices(num_devices: int, num_images: int) -> None:
+    """More processes than images is a mistake."""
+    if num_devices > num_images:
+        raise DataError(f"trainer.devices={num_devices}: there are only {num_images} images.")
+
+
+def peak_memory() -> int:
+    """Bytes: of the GPU's allocator, or of this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def device_name(device: torch.device) -> str:
+    """What `run.json` says of the device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"

@@ -1,0 +1,56 @@
+"""Stored inversions to numbers: decode, compare with the stored reconstruction, score under a protocol."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from zinv.data.base import DataSource
+from zinv.errors import DataError, StoreError
+from zinv.evaluation.records import ProtocolInfo
+from zinv.evaluation.store import Run
+from zinv.images import pixels_sha256, round_8bit
+from zinv.methods.base import Inverter
+from zinv.methods.inversion import Inversion
+from zinv.metrics.protocol import Protocol
+from zinv.ranks import Ranks
+
+MAX_DIFFERENCE = 1.0  # mean absolute difference, in 8-bit levels: rounding of another machine stays far below
+
+
+def score_images(run: Run, source: DataSource, method: Inverter, protocol: Protocol, ranks: Ranks) -> None:
+    """Score every finished image that has no scores under the protocol; each process takes its share."""
+    info = ProtocolInfo.of(protocol)
+    unscored = run.unscored(info)
+    todo = [i for i, name in enumerate(source.ids) if name in unscored]
+    method.to(ranks.device)
+    protocol.to(ranks.device)
+    for i in ranks.share(todo):
+        name = source.ids[i]
+        try:
+            target = source.image(i)
+        except DataError as error:
+            raise StoreError(f"{run.path}: '{name}' cannot be scored without its picture: {error}") from error
+        run.check_target(name, pixels_sha256(target))
+        image = decode(run, method, name).to(ranks.device)
+        values = protocol.score(image[None], target[None].to(ranks.device))
+        run.write_scores(info, name, {column: float(value[0]) for column, value in values.items()})
+
+
+@torch.no_grad()
+def decode(run: Run, method: Inverter, name: str) -> Tensor:
+    """Synthesise a stored inversion again, `(3, R, R)` in [-1, 1].
+
+    Raises:
+        StoreError: it is not the picture that was stored.
+    """
+    stored = run.read(name)
+    tensors = {key: tensor.to(method.device) for key, tensor in stored.tensors.items()}
+    image = method.reconstruct(Inversion.join([(tensors, stored.metadata)]))[0]
+    difference = (round_8bit(image).cpu() - stored.reconstruction).abs().mean() * 127.5
+    if not difference <= MAX_DIFFERENCE:
+        raise StoreError(
+            f"{run.path}: '{name}' decodes to another picture than the stored one (mean difference "
+            f"{float(difference):.1f} levels); its weights or the code have changed."
+        )
+    return image

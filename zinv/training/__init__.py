@@ -1,0 +1,1 @@
+"""What `zinv train` fits: the networks that methods, metrics and demos load."""

@@ -1,0 +1,150 @@
+"""Training of the portraits' perceptual network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from zinv.data.portraits.parameters import ATTRIBUTES, IDENTITY
+from zinv.networks.portraits import RESOLUTION, PerceptualNet
+from zinv.training.base import Batch, Trainee, epoch_order
+from zinv.training.renders import Renders
+from zinv.training.schedule import adamw
+
+
+class PerceptualTraining(Trainee):
+    """Features of portraits whose distance sees texture and parts, where a plain pixel error sees light and shade.
+
+    Two tasks on noisy, softened, mottled renders. Each tap has a linear readout that restores the clean pixels of its
+    own cell, so that every scale has to know fine structure from damage; a net trained on labels alone forgets texture.
+    The last tap has a readout of all identity and attribute parameters, so that parts and expression count as well.
+
+    Args:
+        num_steps: batches.
+        batch_size: images a step.
+        lr: highest learning rate.
+        num_images: images in the cache.
+        truth_weight: weight of the parameters' squared error; the pixels' is 1 for each tap.
+        renders: folder of cached renders; the run's own if none is given.
+        processes: that draw renders.
+        num_tune: images that quality is measured on.
+        seed: of weights, order and damage.
+    """
+
+    name = "perceptual"
+
+    def __init__(
+        self,
+        num_steps: int = 8000,
+        batch_size: int = 64,
+        lr: float = 2e-3,
+        num_images: int = 40000,
+        truth_weight: float = 0.3,
+        renders: str | None = None,
+        processes: int = 1,
+        num_tune: int = 1000,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(num_steps, batch_size, seed)
+        self.lr, self.truth_weight = lr, truth_weight
+        self.num_images = num_images
+        self.renders, self.processes, self.num_tune = renders, processes, num_tune
+        torch.manual_seed(seed)
+        self.network = PerceptualNet()
+        cells = [3 * 4**i for i in range(len(self.network.widths))]
+        self.pixels = nn.ModuleList(nn.Conv2d(w, cell, 1) for w, cell in zip(self.network.widths, cells, strict=True))
+        self.truth = nn.Linear(self.network.widths[-1] * 16, len(IDENTITY) + len(ATTRIBUTES))
+
+    def prepare_data(self) -> None:
+        """Draw what is missing in the caches."""
+        for source in self._sources():
+            source.make(self.processes)
+
+    def setup(self, stage: str) -> None:
+        """Open the caches."""
+        self.source, self.tune = self._sources()
+
+    def batch(self, step: int) -> Batch:
+        """Damaged images, clean ones, and all parameters."""
+        mine = epoch_order(self.num_images, step, self.batch_size, self.seed)[self.global_rank :: self.trainer.world_size]
+        clean = self.source.images(mine)
+        truth = torch.cat([self.source.identity[mine], self.source.attributes[mine]], 1)
+        return damage(clean, self.rng(step)), clean, truth
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of a batch."""
+        damaged, clean, truth = batch
+        maps = self.network.features(damaged.contiguous(memory_format=torch.channels_last))
+        restored = [F.pixel_shuffle(p(x), RESOLUTION // x.shape[-1]) for p, x in zip(self.pixels, maps, strict=True)]
+        pixels = torch.stack([F.mse_loss(image.float(), clean) for image in restored])
+        parameters = F.mse_loss(self.truth(maps[-1].flatten(1)).float(), truth)
+        self.log_dict({"pixels": pixels.mean(), "parameters": parameters})
+        return pixels.sum() + self.truth_weight * parameters
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW with a warm cosine."""
+        return adamw(self, self.lr, self.num_steps)
+
+    @torch.no_grad()
+    def export(self) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """The network, with the scale of its taps set."""
+        maps = self.network.features(self.tune.images(torch.arange(min(200, self.num_tune))).to(self.device))
+        pairs = self.network.distances(maps, tuple(x.roll(1, 0) for x in maps)).mean(0)
+        self.network.scale.copy_(1 / (len(pairs) * pairs))
+        return self.network.state_dict(), self.network.metadata()
+
+    def measure(self) -> dict[str, float]:
+        """How often damage that the eye minds more is further away: see `perceptual_quality`."""
+        images = self.tune.images(torch.arange(self.num_tune)).to(self.device)
+        return perceptual_quality(self.network, images, self.rng(0))
+
+    def _sources(self) -> tuple[Renders, Renders]:
+        cache = Path(self.renders or self.folder)
+        return Renders(cache, self.num_images), Renders(cache, self.num_tune, split="tune")
+
+
+def damage(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Noise, softness, blocks and lost cells, each of its own strength in each image; `(N, 3, R, R)` in [-1, 1]."""
+    num, _, size, _ = images.shape
+    amount = torch.rand(num, 4, 1, 1, 1, generator=rng).unbind(1)
+    soft = F.avg_pool2d(images, 5, 1, 2, count_include_pad=False)
+    mixed = torch.lerp(images, soft, (1.5 * amount[0] - 0.5).clamp(min=0))
+    noise = torch.randn(images.shape, generator=rng) * 0.4 * (amount[1] - 0.3).clamp(min=0)
+    coarse = torch.randn(num, 3, size // 4, size // 4, generator=rng) * 0.4 * (amount[2] - 0.3).clamp(min=0)
+    lost = torch.rand(num, 1, size // 4, size // 4, generator=rng) < 0.15 * (amount[3] - 0.3)
+    spoilt = mixed + noise + F.interpolate(coarse, size=size)
+    return spoilt.masked_fill(F.interpolate(lost.float(), size=size) > 0, 0.0).clamp(-1, 1)
+
+
+def perceptual_quality(network: PerceptualNet, images: Tensor, rng: torch.Generator) -> dict[str, float]:
+    """Shares of right orders; a plain squared error has .5 in the `_equal_mse` ones by construction.
+
+    - `rank_blur`, `rank_noise`: of two images with more and less of it, the one with more is further away.
+    - `blur_or_light_equal_mse`, `noise_or_light_equal_mse`: lost or false texture is further than a change of light of
+      the same squared error.
+    """
+    soft = F.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
+    noise = torch.randn(images.shape, generator=rng).to(images)
+    target = network.features(images)
+
+    def away(changed: Tensor) -> Tensor:
+        return network.distance(network.features(changed), target)
+
+    grain = images + 0.05 * noise
+    ranks = {
+        "rank_blur": share_larger(away(soft), away(torch.lerp(images, soft, 0.7))),
+        "rank_noise": share_larger(away(grain), away(images + 0.035 * noise)),
+    }
+    for name, changed in {"blur": soft, "noise": grain}.items():
+        size = (changed - images).square().mean((1, 2, 3), keepdim=True).sqrt()
+        ranks[f"{name}_or_light_equal_mse"] = share_larger(away(changed), away(images - size * images.mean().sign()))
+    return ranks
+
+
+def share_larger(larger: Tensor, smaller: Tensor) -> float:
+    """Share of images in which the first number is the larger."""
+    return float((larger > smaller).float().mean())
