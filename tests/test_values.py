@@ -55,4 +55,4 @@ def test_others_are_named(value: Value, annotation: object, message: str) -> Non
 
 
 def test_values_are_shown_as_overrides_spell_them() -> None:
-    assert show({"a": [1, None, True]}) == "{a:[1,null,true]}"
+    assert show({"a": [1, None, True]}) == "{a: [1,null,true]}"

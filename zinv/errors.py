@@ -39,13 +39,14 @@ class InversionError(ZinvError):
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:
-    """The choice most like `name`, or None if none is near.
+    """The choice most like `name`, whatever the case, or None if none is near.
 
     >>> nearest("zplu", ["z", "zplus", "wplus"])
     'zplus'
     """
-    found = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.5)
-    return found[0] if found else None
+    by_lower = {choice.lower(): choice for choice in choices}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    return by_lower[found[0]] if found else None
 
 
 def suggest(name: str, choices: Iterable[str]) -> str:

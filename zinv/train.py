@@ -38,13 +38,14 @@ def train(overrides: Sequence[str], fresh: bool = False) -> int:
 
     from zinv.training.fit import fit
 
-    if rank_zero_only.rank == 0:
+    is_first = getattr(rank_zero_only, "rank", 0) == 0
+    if is_first:
         if fresh:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
         save(config, folder / "config.yaml")
     file = fit(model, folder, **asdict(settings), logger=_logger(config, folder))
-    if rank_zero_only.rank == 0:
+    if is_first:
         print(file)
     return 0
 

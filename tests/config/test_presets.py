@@ -11,6 +11,7 @@ from zinv.config.experiment import experiment_names
 from zinv.config.fill import as_choice
 from zinv.config.schema import PARTS, settings
 from zinv.config.text import read
+from zinv.errors import ConfigError
 from zinv.presets import read_preset
 
 CHECKOUT = Path(__file__).parents[2]
@@ -49,6 +50,10 @@ def test_toy_runs_need_no_file():
 
 
 @pytest.mark.parametrize("name", experiment_names())
-def test_an_experiment_composes(name: str):
+def test_an_experiment_composes_as_soon_as_it_is_told_where_its_pictures_are(name: str):
     for row in expand(find_experiment(name)):
-        compose(row)
+        try:
+            compose(row)
+        except ConfigError as error:
+            assert str(error).startswith("data.path: not given.")
+            compose([*row, "data.path=PHOTOS"])

@@ -13,8 +13,11 @@ from torch import Tensor
 from torchvision.transforms.functional import resize as tensor_resize
 
 from zinv.errors import ConfigError, ProtocolError, WeightsError
-from zinv.metrics import Metric, Protocol
+from zinv.metrics import Metric, Protocol, perceptual
+from zinv.metrics.identity import IdentitySimilarity
+from zinv.networks.perceptual import LPIPS
 from zinv.presets import preset_names, read_preset
+from zinv.published import PUBLISHED
 
 
 def preset(choice: str, **changes: object) -> Protocol:
@@ -117,6 +120,19 @@ def test_the_line_and_the_digest_tell_protocols_apart() -> None:
     digests = {preset("pixel", **change).digest() for change in changes}
     assert len(digests | {pixel.digest()}) == 5
     assert preset("pixel", name="mine").digest() == pixel.digest()
+
+
+@pytest.mark.parametrize("name", ["paper", "e4e", "ganinverter", "pixel"])
+def test_the_documentation_shows_each_presets_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def published(self: IdentitySimilarity) -> None:
+        Metric.__init__(self)
+        self.sha256 = PUBLISHED["vggface2"].sha256
+
+    monkeypatch.setattr(IdentitySimilarity, "__init__", published)
+    monkeypatch.setattr(perceptual, "load_lpips", lambda weights, seed: LPIPS(weights.removeprefix("lpips/")))
+    monkeypatch.setattr(perceptual, "weights_sha256", lambda weights: PUBLISHED[weights].sha256)
+    documentation = Path(__file__).parents[2] / "docs" / "protocol.md"
+    assert preset(name).line() in documentation.read_text(encoding="utf-8")
 
 
 def test_facts_of_each_column() -> None:

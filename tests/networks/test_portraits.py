@@ -9,7 +9,14 @@ from torch import Tensor
 
 from zinv import weights
 from zinv.errors import WeightsError
-from zinv.networks.portraits import AttributeNet, IdentityNet, PerceptualNet, PortraitNet, load_attributes, load_identity
+from zinv.networks.portraits import (
+    AttributeNet,
+    IdentityNet,
+    PerceptualNet,
+    PortraitNet,
+    load_attributes,
+    load_identity,
+)
 
 NAMES = ("smile", "glasses", "yaw")
 NETWORKS = [IdentityNet, lambda: AttributeNet(NAMES, ("glasses",)), lambda: AttributeNet(NAMES, style="separable")]

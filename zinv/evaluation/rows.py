@@ -13,7 +13,7 @@ import pandas as pd
 from zinv.errors import ProtocolError
 from zinv.evaluation.files import Json
 from zinv.evaluation.records import Header, MetricInfo, read_records
-from zinv.evaluation.statistics import Interval, Values, bootstrap_interval, mean_interval, paired_difference
+from zinv.evaluation.statistics import Interval, Values, bootstrap_interval, mean_interval, paired_p
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def pairs(a: Row, b: Row, column: str) -> tuple[Values, Values]:
 
 def difference_p(a: Row, b: Row, column: str) -> float:
     """Two-sided p-value of the paired t-test on the images that both have."""
-    return paired_difference(*pairs(a, b, column)).p_t
+    return paired_p(*pairs(a, b, column))
 
 
 def comparable(rows: Sequence[Row], common: bool = False) -> list[Row]:

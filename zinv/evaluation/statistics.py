@@ -147,6 +147,11 @@ def paired_difference(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Differ
     return Difference(mean_interval(d, level), _p_t(d, 0.0, "two-sided"), _p_wilcoxon(d, 0.0, "two-sided"))
 
 
+def paired_p(a: ArrayLike, b: ArrayLike) -> float:
+    """Two-sided p-value of the paired t-test alone."""
+    return _p_t(paired(a, b), 0.0, "two-sided")
+
+
 def non_inferiority(
     new: ArrayLike,
     reference: ArrayLike,

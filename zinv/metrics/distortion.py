@@ -63,9 +63,9 @@ class SSIM(Metric):
 
     Args:
         variant: "opencv": Gaussian window 11 x 11 of sigma 1.5, borders reflected without the edge pixel, mean over the
-            whole map, as OpenCV's quality module and torchmetrics; "wang": the same window inside the image alone, as the original
-            and scikit-image's `gaussian_weights=True, use_sample_covariance=False`; "skimage": scikit-image's defaults,
-            7 x 7 uniform, sample covariance.
+            whole map, as OpenCV's quality module and torchmetrics; "wang": the same window inside the image alone, as
+            the original and scikit-image's `gaussian_weights=True, use_sample_covariance=False`; "skimage":
+            scikit-image's defaults, 7 x 7 uniform, sample covariance.
     """
 
     label, name, higher_is_better = "SSIM", "ssim", True

@@ -15,6 +15,7 @@ from zinv.images import Resize, resize
 
 KIND = "base code encoder"
 STAGES, CONVS = 3, 3
+SHRINK = 8
 UNTRAINED = "untrained/"
 
 
@@ -49,7 +50,7 @@ class BaseCodeEncoder(nn.Module):
     @property
     def input_size(self) -> int:
         """Side of the pictures that the first layer sees."""
-        return self.size * 2**STAGES
+        return self.size * SHRINK
 
     def forward(self, images: Tensor) -> Tensor:
         """`(N, 3, H, W)` in [-1, 1] to base codes `(N, channels, size, size)`."""

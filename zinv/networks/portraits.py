@@ -125,7 +125,8 @@ class AttributeNet(PortraitNet):
 
     def logits(self, images: Tensor) -> Tensor:
         """As `forward`, with log odds for the binary ones; linear where probabilities saturate."""
-        return self.head(self.body(resize(images, RESOLUTION))).float()
+        values: Tensor = self.head(self.body(resize(images, RESOLUTION)))
+        return values.float()
 
     def forward(self, images: Tensor) -> Tensor:
         """`(N, 3, H, W)` in [-1, 1] to `(N, len(names))`."""
@@ -208,7 +209,8 @@ class _Residual(nn.Module):
         self.branch = nn.Sequential(nn.SiLU(), _conv(width, width), nn.SiLU(), _conv(width, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + BRANCH_GAIN * self.branch(x)
+        change: Tensor = self.branch(x)
+        return x + BRANCH_GAIN * change
 
 
 class _Separable(nn.Module):
@@ -222,7 +224,8 @@ class _Separable(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + BRANCH_GAIN * self.branch(x)
+        change: Tensor = self.branch(x)
+        return x + BRANCH_GAIN * change
 
 
 def _plain(width: int) -> nn.Sequential:

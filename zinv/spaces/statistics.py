@@ -1,4 +1,4 @@
-"""P_N statistics: the whitening of W that turns the prior into a standard normal (Zhu et al. 2020; methods of BDInvert)."""
+"""P_N statistics: the whitening of W that makes the prior a standard normal (Zhu et al. 2020)."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class PNStatistics(nn.Module):
     @classmethod
     @torch.no_grad()
     def compute(cls, generator: Generator, num: int | None = None, seed: int = 0) -> Self:
-        """Statistics of `num` (a million) mapped draws of z, untruncated; unbiased covariance, accumulated in float64."""
+        """Statistics of `num` (a million) mapped draws of z, untruncated; unbiased covariance, float64 sums."""
         num = num or NUM
         moments = Moments(generator.w_dim)
         for start in range(0, num, BATCH):
@@ -188,7 +188,8 @@ def _read_arrays(folder: Path) -> tuple[Tensor, Tensor, Tensor]:
     try:
         mean, values, vectors = (torch.from_numpy(np.load(folder / f"{name}.npy")).float() for name in names)
     except (OSError, ValueError, TypeError) as error:
-        raise WeightsError(f"{folder}: needs mean_latent.npy, eigen_values.npy, eigen_vectors.npy ({error}).") from error
+        files = ", ".join(f"{name}.npy" for name in names)
+        raise WeightsError(f"{folder}: needs {files} ({error}).") from error
     return mean.flatten(), values.flatten(), vectors.reshape(values.numel(), values.numel())
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zinv.data.portraits.parameters import ATTRIBUTES, BINARY
 from zinv.networks.portraits import AttributeNet
-from zinv.training.base import Batch, Trainee, epoch_order
+from zinv.training.base import Batch, Trainee
 from zinv.training.renders import Renders, degrade
 from zinv.training.schedule import adamw
 
@@ -72,7 +72,7 @@ class AttributeTraining(Trainee):
 
     def batch(self, step: int) -> Batch:
         """Images and attribute values."""
-        mine = epoch_order(self.num_images, step, self.batch_size, self.seed)[self.global_rank :: self.trainer.world_size]
+        mine = self.indices(self.num_images, step)
         return degrade(self.source.images(mine), self.rng(step)), self.source.attributes[mine]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -93,7 +93,7 @@ class AttributeTraining(Trainee):
 
     def measure(self) -> dict[str, float]:
         """R2 of each attribute on the tune split; accuracy for a binary one."""
-        parts = torch.arange(self.num_tune).split(200)
+        parts = torch.split(torch.arange(self.num_tune), 200)
         predicted = torch.cat([self.network(self.tune.images(part).to(self.device)).cpu() for part in parts])
         return attribute_quality(predicted, self.tune.attributes)
 

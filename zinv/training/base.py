@@ -20,7 +20,9 @@ Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
 class Trainee(L.LightningModule, ABC):
-    """A network in training. Its batch is a function of (seed, step, rank) alone, so a resumed training is the unbroken one.
+    """A network in training.
+
+    Its batch is a function of (seed, step, rank) alone, so a resumed training is the unbroken one.
 
     A member implements `batch`, `training_step`, `configure_optimizers`, `export` and `measure`, and logs what it
     watches with `self.log`. What must be on disk first (a cache of renders) belongs into Lightning's `prepare_data`,
@@ -35,7 +37,7 @@ class Trainee(L.LightningModule, ABC):
     """
 
     name: str
-    half: ClassVar[bool] = True  # whether the exported file is float16
+    stored_half: ClassVar[bool] = True  # the exported file is float16
 
     def __init__(
         self,
@@ -76,7 +78,7 @@ class Trainee(L.LightningModule, ABC):
     @property
     def step(self) -> int:
         """Batches trained on so far, restarts included."""
-        return self.trainer.fit_loop.epoch_loop.batch_progress.total.processed
+        return int(self.trainer.fit_loop.epoch_loop.batch_progress.total.processed)  # type: ignore[attr-defined]
 
     @property
     def share(self) -> int:
@@ -86,6 +88,10 @@ class Trainee(L.LightningModule, ABC):
     def rng(self, step: int) -> torch.Generator:
         """The CPU generator of this rank's draws in a step."""
         return step_rng(self.seed, step, self.global_rank)
+
+    def indices(self, num: int, step: int) -> Tensor:
+        """This rank's share of a step when `num` items are passed over in a new order each epoch."""
+        return epoch_order(num, step, self.batch_size, self.seed)[self.global_rank :: self.trainer.world_size]
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches from the step that a restart goes on from, to the last."""

@@ -106,7 +106,7 @@ class BaseCodeTraining(Trainee):
 
     @torch.no_grad()
     def _draw(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """ws `(N, num_ws, w_dim)` and pictures."""
+        """Codes ws `(N, num_ws, w_dim)`, and pictures."""
         generator = self.frozen[0]
         with torch.autocast(self.device.type, enabled=False):
             w = generator.mapping(z.to(self.device))

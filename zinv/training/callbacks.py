@@ -64,7 +64,7 @@ def _draw(trainee: Trainee, path: Path) -> None:
 
 
 class Watch(L.Callback):
-    """A rich bar on a terminal, else a line every 30 seconds; logged values go to `training.jsonl` every `log_steps`."""
+    """A rich bar on a terminal, else a line every 30 seconds; logged values go to `training.jsonl`."""
 
     def __init__(self, folder: Path, log_steps: int = 50, stream: TextIO = sys.stderr) -> None:
         self.path, self.log_steps, self.stream = folder / "training.jsonl", log_steps, stream

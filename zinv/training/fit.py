@@ -87,9 +87,10 @@ def _check_share(trainee: Trainee, trainer: L.Trainer) -> None:
 def _export(trainee: Trainee, file: Path) -> None:
     trainee.eval()
     tensors, metadata = trainee.export()
-    weights.write(file, tensors, metadata, trainee.half)
+    weights.write(file, tensors, metadata, trainee.stored_half)
 
 
 def _quiet() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*(num_workers|IterableDataset|treespec|with no optimizer|sync_dist|tensorboard).*")
+    for words in ("num_workers", "IterableDataset", "treespec", "with no optimizer", "sync_dist", "tensorboard"):
+        warnings.filterwarnings("ignore", message=f".*{words}")

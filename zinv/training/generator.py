@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import ClassVar
@@ -12,37 +11,41 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 
 from zinv.data.portraits.codes import known_codes
 from zinv.networks.discriminator import Discriminator
-from zinv.networks.stylegan2 import MappingNetwork, StyleGAN2Architecture, SynthesisNetwork
+from zinv.networks.stylegan2 import (
+    MappingNetwork,
+    StyledConv,
+    StyleGAN2Architecture,
+    SynthesisNetwork,
+    styled_layers,
+)
 from zinv.training.base import Batch, Trainee, epoch_order
+from zinv.training.quality import prior_quality
 from zinv.training.renders import Renders
 from zinv.weights import Weights, find, read
 
 
-class GeneratorNetworks(torch.nn.Module):
+class GeneratorNetworks(nn.Module):
     """Mapping and synthesis of one generator in training."""
 
     def __init__(self, arch: StyleGAN2Architecture):
         super().__init__()
         self.mapping, self.synthesis = MappingNetwork(arch), SynthesisNetwork(arch)
+        self.layers = styled_layers(arch)
 
-    def forward(self, ws: Tensor) -> Tensor:
-        """`(N, num_ws, w_dim)` to images, with fresh noise."""
+    def forward(self, ws: Tensor, fresh_noise: bool = True) -> Tensor:
+        """`(N, num_ws, w_dim)` to images, with fresh noise or the checkpoint's."""
         styles, noise = {}, {}
-        for name, layer in self.synthesis.named_modules():
-            if hasattr(layer, "affine"):
-                styles[name] = layer.affine(ws[:, _row(name)])
-            if hasattr(layer, "noise_const"):
-                noise[name] = torch.randn(ws.shape[0], 1, *layer.noise_const.shape, device=ws.device)
+        for layer in self.layers:
+            module = self.synthesis.layer(layer.name)
+            styles[layer.name] = module.affine(ws[:, layer.row])
+            if isinstance(module, StyledConv):
+                const = module.noise_const[None, None]
+                noise[layer.name] = torch.randn_like(const.expand(len(ws), -1, -1, -1)) if fresh_noise else const
         return self.synthesis(styles, noise)[0]
-
-
-def _row(name: str) -> int:
-    k = int(name[1:].split(".")[0]).bit_length() - 3
-    return 2 * k + {"conv0": -1, "conv1": 0, "torgb": 1}[name.split(".")[1]]
 
 
 class GeneratorTraining(Trainee):
@@ -145,7 +148,7 @@ class GeneratorTraining(Trainee):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         return [self._adam(self.g, self.path_every), self._adam(self.d, self.r1_every)], []
 
-    def _adam(self, module: torch.nn.Module, every: int) -> torch.optim.Optimizer:
+    def _adam(self, module: nn.Module, every: int) -> torch.optim.Optimizer:
         # lazy regularisation: betas and rate as if the extra steps were not there (Karras et al. 2020, appendix B)
         ratio = every / (every + 1) if every else 1.0
         mapping = [p for n, p in module.named_parameters() if n.startswith("mapping")]
@@ -242,14 +245,15 @@ class GeneratorTraining(Trainee):
         torch._foreach_lerp_(ours, theirs, 1 - self.ema_decay)
         self.g_ema.mapping.w_avg.copy_(self.g.mapping.w_avg)
 
-    @torch.no_grad()
     def samples(self) -> Tensor:
-        """A sheet of 64 fixed codes, from the averaged weights with the checkpoint's noise."""
-        z = torch.randn(64, self.arch.z_dim, generator=torch.Generator().manual_seed(0)).to(self.device)
-        return self._generator().synthesis_of(z)
+        """A sheet of 64 fixed codes."""
+        return self._sample(torch.randn(64, self.arch.z_dim, generator=torch.Generator().manual_seed(0)))
 
-    def _generator(self) -> _Sampler:
-        return _Sampler(self.g_ema)
+    @torch.no_grad()
+    def _sample(self, z: Tensor) -> Tensor:
+        """Images of z `(N, z_dim)`, from the averaged weights with the checkpoint's noise."""
+        w = self.g_ema.mapping(z.to(self.device))
+        return torch.cat([self.g_ema(self._rows(part), fresh_noise=False) for part in w.split(64)])
 
     def export(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         """The averaged generator, w_avg taken from 100,000 fresh samples."""
@@ -276,26 +280,8 @@ class GeneratorTraining(Trainee):
         return {"kind": kind, "architecture": json.dumps(asdict(self.arch))}
 
     def measure(self) -> dict[str, float]:
-        from zinv.training.quality import prior_quality
-
-        return prior_quality(_Sampler(self.g_ema).synthesis_of, self.arch.z_dim, self.arch.resolution)
-
-
-class _Sampler:
-    def __init__(self, networks: GeneratorNetworks):
-        self.networks = networks
-
-    @torch.no_grad()
-    def synthesis_of(self, z: Tensor) -> Tensor:
-        return torch.cat([self._images(part) for part in z.split(64)])
-
-    def _images(self, z: Tensor) -> Tensor:
-        w = self.networks.mapping(z)
-        layers: Iterator[tuple[str, torch.nn.Module]] = self.networks.synthesis.named_modules()
-        modules = dict(layers)
-        styles = {name: module.affine(w) for name, module in modules.items() if hasattr(module, "affine")}
-        noise = {n: m.noise_const[None, None] for n, m in modules.items() if hasattr(m, "noise_const")}
-        return self.networks.synthesis(styles, noise)[0]
+        """Distance to the renderer, and how many persons and attributes the prior has."""
+        return prior_quality(self._sample, self.arch.z_dim, self.arch.resolution)
 
 
 def _multiscale_l1(fake: Tensor, real: Tensor) -> Tensor:

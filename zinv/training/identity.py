@@ -16,7 +16,7 @@ from zinv.data.portraits.renderer import render
 from zinv.data.sources import FIRST_SEED
 from zinv.images import round_8bit
 from zinv.networks.portraits import IdentityNet
-from zinv.training.base import Batch, Trainee, epoch_order
+from zinv.training.base import Batch, Trainee
 from zinv.training.renders import Renders, degrade
 from zinv.training.schedule import adamw
 
@@ -86,7 +86,7 @@ class IdentityTraining(Trainee):
     def batch(self, step: int) -> Batch:
         """Images, persons' numbers and identity parameters."""
         rng = self.rng(step)
-        mine = epoch_order(self.num_images, step, self.batch_size, self.seed)[self.global_rank :: self.trainer.world_size]
+        mine = self.indices(self.num_images, step)
         images = degrade(self.source.images(mine), rng)
         return images, mine // self.per_identity, self.source.identity[mine]
 
@@ -171,8 +171,9 @@ def histogram(images: Tensor, bins: int = 8) -> Tensor:
     """Square roots of the RGB histogram `(N, bins**3)`, whose inner product is Bhattacharyya's coefficient."""
     levels = ((images + 1) / 2 * bins).long().clamp(0, bins - 1)
     cells = (levels[:, 0] * bins + levels[:, 1]) * bins + levels[:, 2]
-    counts = torch.zeros(len(images), bins**3).scatter_add_(1, cells.flatten(1), torch.ones(cells[0].numel()).expand(len(images), -1))
-    return (counts / counts.sum(1, keepdim=True)).sqrt()
+    flat = cells.flatten(1)
+    counts = torch.zeros(len(images), bins**3).scatter_add_(1, flat, torch.ones(flat.shape))
+    return (counts / flat.shape[1]).sqrt()
 
 
 def auc(positives: Tensor, negatives: Tensor) -> float:

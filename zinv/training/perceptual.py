@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zinv.data.portraits.parameters import ATTRIBUTES, IDENTITY
 from zinv.networks.portraits import RESOLUTION, PerceptualNet
-from zinv.training.base import Batch, Trainee, epoch_order
+from zinv.training.base import Batch, Trainee
 from zinv.training.renders import Renders
 from zinv.training.schedule import adamw
 
@@ -19,9 +19,10 @@ from zinv.training.schedule import adamw
 class PerceptualTraining(Trainee):
     """Features of portraits whose distance sees texture and parts, where a plain pixel error sees light and shade.
 
-    Two tasks on noisy, softened, mottled renders. Each tap has a linear readout that restores the clean pixels of its
-    own cell, so that every scale has to know fine structure from damage; a net trained on labels alone forgets texture.
-    The last tap has a readout of all identity and attribute parameters, so that parts and expression count as well.
+    Two tasks on noisy, softened, mottled renders. Each tap has a linear readout of the pixels of its own cell, as they
+    are and as they were before the damage: every scale has to keep texture and to know it from damage, where a net
+    trained on labels alone forgets it. The last tap has a readout of all identity and attribute parameters, so that
+    parts and expression count as well.
 
     Args:
         num_steps: batches.
@@ -55,7 +56,7 @@ class PerceptualTraining(Trainee):
         self.renders, self.processes, self.num_tune = renders, processes, num_tune
         torch.manual_seed(seed)
         self.network = PerceptualNet()
-        cells = [3 * 4**i for i in range(len(self.network.widths))]
+        cells = [6 * 4**i for i in range(len(self.network.widths))]
         self.pixels = nn.ModuleList(nn.Conv2d(w, cell, 1) for w, cell in zip(self.network.widths, cells, strict=True))
         self.truth = nn.Linear(self.network.widths[-1] * 16, len(IDENTITY) + len(ATTRIBUTES))
 
@@ -70,7 +71,7 @@ class PerceptualTraining(Trainee):
 
     def batch(self, step: int) -> Batch:
         """Damaged images, clean ones, and all parameters."""
-        mine = epoch_order(self.num_images, step, self.batch_size, self.seed)[self.global_rank :: self.trainer.world_size]
+        mine = self.indices(self.num_images, step)
         clean = self.source.images(mine)
         truth = torch.cat([self.source.identity[mine], self.source.attributes[mine]], 1)
         return damage(clean, self.rng(step)), clean, truth
@@ -79,8 +80,9 @@ class PerceptualTraining(Trainee):
         """The loss of a batch."""
         damaged, clean, truth = batch
         maps = self.network.features(damaged.contiguous(memory_format=torch.channels_last))
-        restored = [F.pixel_shuffle(p(x), RESOLUTION // x.shape[-1]) for p, x in zip(self.pixels, maps, strict=True)]
-        pixels = torch.stack([F.mse_loss(image.float(), clean) for image in restored])
+        read = [F.pixel_shuffle(p(x), RESOLUTION // x.shape[-1]) for p, x in zip(self.pixels, maps, strict=True)]
+        both = torch.cat([clean, damaged], 1)
+        pixels = torch.stack([F.mse_loss(image.float(), both) for image in read])
         parameters = F.mse_loss(self.truth(maps[-1].flatten(1)).float(), truth)
         self.log_dict({"pixels": pixels.mean(), "parameters": parameters})
         return pixels.sum() + self.truth_weight * parameters

@@ -20,7 +20,7 @@ class PNormTraining(Trainee):
     """
 
     name = "pnorm"
-    half = False
+    stored_half = False
 
     def __init__(self, generator: Generator, num: int = NUM, seed: int = 0) -> None:
         super().__init__(-(-num // BATCH), BATCH, seed, precision="32-true")

@@ -82,6 +82,7 @@ class Renders:
 
     @cached_property
     def truth(self) -> Portraits:
+        """Parameters of all portraits."""
         return self._portraits(0, self.num)
 
     @cached_property

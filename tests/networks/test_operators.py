@@ -1,0 +1,128 @@
+"""StyleGAN operators against the plain and slow way of computing each."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zinv.networks.operators import (
+    EqualLinear,
+    activate,
+    demodulation,
+    downsampling_kernel,
+    interleave,
+    modulated_conv,
+    pixel_norm,
+    upsample_image,
+    upsampling_kernel,
+)
+
+TIGHT = {"rtol": 1e-12, "atol": 1e-12}
+
+
+def randn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def fir(x: Tensor, gain: float, padding: tuple[int, int]) -> Tensor:
+    """Convolve every channel with [1, 3, 3, 1] x [1, 3, 3, 1] / 64, zeros (before, after) around."""
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=x.dtype)
+    kernel = (torch.outer(taps, taps) / 64 * gain).expand(x.shape[1], 1, 4, 4)
+    return F.conv2d(F.pad(x, (*padding, *padding)), kernel, groups=x.shape[1])
+
+
+def up_then_fir(x: Tensor, weight: Tensor) -> Tensor:
+    """Transposed convolution of stride 2 without padding, then the filter with one zero around (Karras et al.)."""
+    wide = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
+    assert wide.shape[-1] == 2 * x.shape[-1] + 1
+    return fir(wide, 4, (1, 1))
+
+
+@pytest.mark.parametrize("size", [(4, 4), (5, 8)])
+def test_the_folded_upsampling_is_transposed_convolution_then_filter(size: tuple[int, int]):
+    x, weight = randn(2, 3, *size), randn(5, 3, 3, 3, seed=1)
+    ours = interleave(F.conv2d(x, upsampling_kernel(weight), padding=1))
+    torch.testing.assert_close(ours, up_then_fir(x, weight), **TIGHT)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_the_folded_downsampling_is_filter_then_strided_convolution(size: int):
+    x, weight = randn(2, 3, 8, 8), randn(5, 3, size, size, seed=1)
+    pad = 1 + size // 2
+    plain = F.conv2d(fir(x, 1, (pad, pad)), weight, stride=2)
+    ours = F.conv2d(x, downsampling_kernel(weight), stride=2, padding=pad)
+    torch.testing.assert_close(ours, plain, **TIGHT)
+
+
+@pytest.mark.parametrize(("kernel", "up"), [(1, False), (3, False), (3, True)])
+def test_shared_weights_are_a_grouped_convolution_with_each_images_own(kernel: int, up: bool):
+    x, weight, style = randn(3, 4, 6, 6), randn(5, 4, kernel, kernel, seed=1), randn(3, 4, seed=2)
+    own = weight[None] * style[:, None, :, None, None]
+    own = own * (own.square().sum((2, 3, 4), keepdim=True) + 1e-8).rsqrt()
+    if up:
+        plain = torch.cat([up_then_fir(x[i : i + 1], own[i]) for i in range(3)])
+    else:
+        grouped = F.conv2d(x.reshape(1, 12, 6, 6), own.flatten(0, 1), padding=kernel // 2, groups=3)
+        plain = grouped.reshape(3, 5, 6, 6)
+    scale = demodulation(weight, style.float()).double()[:, :, None, None]
+    ours = modulated_conv(x, weight, style, up) * scale
+    torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-5)
+
+
+def test_demodulation_brings_each_output_channel_to_unit_scale():
+    weight, style = randn(5, 4, 3, 3).float(), randn(2, 4, seed=1).float()
+    own = weight[None] * style[:, None, :, None, None] * demodulation(weight, style)[:, :, None, None, None]
+    torch.testing.assert_close(own.square().sum((2, 3, 4)), torch.ones(2, 5))
+
+
+def test_the_skip_is_zero_insertion_padding_and_filter():
+    image = randn(2, 3, 4, 6)
+    spread = torch.zeros(2, 3, 8, 12, dtype=image.dtype)
+    spread[:, :, ::2, ::2] = image
+    torch.testing.assert_close(upsample_image(image), fir(spread, 4, (2, 1)), **TIGHT)
+
+
+def test_the_skip_keeps_a_constant_away_from_the_border():
+    inner = upsample_image(torch.ones(1, 3, 8, 8))[:, :, 2:-2, 2:-2]
+    torch.testing.assert_close(inner, torch.ones_like(inner))
+
+
+def test_interleave_puts_each_phase_in_its_place():
+    x = randn(2, 12, 4, 5)
+    expected = torch.empty(2, 3, 8, 10, dtype=x.dtype)
+    for phase, (a, b) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
+        expected[:, :, a::2, b::2] = x[:, 3 * phase : 3 * phase + 3]
+    assert torch.equal(interleave(x), expected)
+    assert torch.equal(interleave(x.contiguous(memory_format=torch.channels_last)), expected)
+
+
+def test_equalised_layers_scale_weight_and_bias():
+    torch.manual_seed(0)
+    layer, x = EqualLinear(8, 3, lr_mul=0.01, bias=0.5), torch.randn(2, 8)
+    assert layer.weight.std() > 50  # the stored weight is divided by lr_mul
+    expected = x @ layer.weight.T * 0.01 / math.sqrt(8) + layer.bias * 0.01
+    torch.testing.assert_close(layer(x), expected)
+    torch.testing.assert_close(layer(torch.zeros(1, 8)), torch.full((1, 3), 0.5))
+
+
+def test_an_active_layer_has_the_gain_of_sqrt_2_on_weight_and_bias():
+    torch.manual_seed(0)
+    layer, x = EqualLinear(8, 3, lr_mul=0.01, bias=0.5, active=True), torch.randn(2, 8)
+    linear = x @ layer.weight.T * 0.01 / math.sqrt(8) + layer.bias * 0.01
+    torch.testing.assert_close(layer(x), F.leaky_relu(linear, 0.2) * math.sqrt(2))
+
+
+def test_pixel_norm_is_along_the_last_axis_and_survives_zero():
+    z = torch.randn(2, 3, 16) * 7
+    torch.testing.assert_close(pixel_norm(z).norm(dim=-1), torch.full((2, 3), 4.0))
+    assert torch.equal(pixel_norm(torch.zeros(1, 4)), torch.zeros(1, 4))
+
+
+def test_activation_clamps_where_told():
+    x = torch.tensor([-10.0, -1.0, 3.0, 10.0])
+    torch.testing.assert_close(activate(x), torch.tensor([-2.0, -0.2, 3.0, 10.0]))
+    torch.testing.assert_close(activate(x, 2.5), torch.tensor([-2.0, -0.2, 2.5, 2.5]))

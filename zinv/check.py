@@ -1,0 +1,159 @@
+"""`zinv check`: put a part, such as one of your own, to the contract of its kind, on the toy generator."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+
+from zinv.config import Config, build, compose, preset_names
+from zinv.config.schema import PARTS, is_a
+from zinv.contracts import (
+    IDS,
+    Broken,
+    Contract,
+    DataContract,
+    GeneratorContract,
+    MethodContract,
+    MetricContract,
+    SpaceContract,
+    TermContract,
+)
+from zinv.errors import ConfigError, ZinvError, suggest
+from zinv.generators.base import Generator, base_size
+from zinv.losses.base import LossTerm
+from zinv.metrics.base import Metric
+from zinv.presets import locate, make
+
+TOY = {"generator": "toy", "space": "zplus", "data": "toy", "loss": "pixel", "protocol": "pixel", "trainer": "cpu"}
+FEW_STEPS = 3
+Start = Callable[[], Contract]
+
+
+def check(part: str) -> int:
+    """Print each promise of a part's kind, and whether the part keeps it.
+
+    Args:
+        part: an import path, or a preset such as `space=zplus`.
+
+    Returns:
+        0, or 1 if a promise is broken.
+
+    Raises:
+        ConfigError: there is no such part, its kind has no contract, or its defaults do not build it.
+    """
+    group, name = _split(part)
+    reasons = [reason for title, start in CONTRACTS[group](name) for reason in _put_to(title, start)]
+    num_broken = sum(map(bool, reasons))
+    print(f"{name}: {f'{num_broken} promises are broken' if num_broken else 'every promise is kept'}.")
+    return 1 if num_broken else 0
+
+
+def _put_to(title: str, start: Start) -> Iterator[str]:
+    """Print each promise of a contract and yield how it is broken."""
+    print(f"{title}:")
+    try:
+        promises = start().promises()
+    except ZinvError:
+        raise
+    except Exception as error:  # whatever somebody's part raises
+        promises = {"It can be used at all": partial(_raise, error)}
+    for words, promise in promises.items():
+        reason = broken(promise)
+        print(f"  {'BROKEN' if reason else 'ok':6}  {words}{f' ({reason})' if reason else ''}")
+        yield reason
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def broken(promise: Callable[[], None]) -> str:
+    """How a promise is broken; empty if it is kept."""
+    try:
+        promise()
+    except Broken as error:
+        return str(error)
+    except Exception as error:
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return ""
+
+
+def _split(part: str) -> tuple[str, str]:
+    """The group and name of a part."""
+    group, sign, name = part.partition("=")
+    if not sign:
+        group, name = _kind(part), part
+    if group not in CONTRACTS:
+        raise ConfigError(f"zinv check {part}: there is no contract of this kind. {suggest(group, CONTRACTS)}")
+    return group, name
+
+
+def _kind(dotted: str) -> str:
+    target = locate(dotted)
+    made = inspect.signature(target, eval_str=True).return_annotation if inspect.isfunction(target) else target
+    found = next((group for group in CONTRACTS if is_a(made, group)), None)
+    if found is None:
+        bases = ", ".join(PARTS[group].rpartition(".")[2] for group in CONTRACTS)
+        raise ConfigError(f"{dotted}: it is none of {bases}.")
+    return found
+
+
+def _config(group: str, name: str, **others: str) -> Config:
+    return compose([f"{key}={value}" for key, value in {**TOY, **others, group: name}.items()])
+
+
+def space_contracts(name: str) -> Iterator[tuple[str, Start]]:
+    """A space on the toy generator, and above a base code of it."""
+    config = _config("space", name)
+    generator: Generator = build(config, "generator")
+    yield f"{name} on the toy generator", partial(SpaceContract, build(config, "space"), generator)
+    point = f"b{base_size(generator)}.conv0"
+    with torch.no_grad():
+        ws = generator.w_avg.expand(len(IDS), generator.num_ws, -1)
+        base = (point, generator.features(generator.affine(ws), [point])[point])
+    yield f"{name} above its base code", partial(SpaceContract, build(config, "space"), generator.above(point), base)
+
+
+def method_contracts(name: str) -> Iterator[tuple[str, Start]]:
+    """A method in every space."""
+    for space in preset_names("space"):
+        config = _config("method", name, space=space)
+        if "num_steps" in config["method"]:
+            config["method"]["num_steps"] = FEW_STEPS
+        parts = {group: build(config, group) for group in ("generator", "space", "loss")}
+        yield f"{name} in {space}", partial(MethodContract, build(config, "method", **parts))
+
+
+def generator_contracts(name: str) -> Iterator[tuple[str, Start]]:
+    """A generator."""
+    yield name, partial(GeneratorContract, build(_config("generator", name), "generator"))
+
+
+def data_contracts(name: str) -> Iterator[tuple[str, Start]]:
+    """A data source."""
+    yield name, partial(DataContract, build(_config("data", name), "data"))
+
+
+def term_contracts(name: str) -> Iterator[tuple[str, Start]]:
+    """A loss term."""
+    term = make("term", name, LossTerm, {}, f"loss.options.{name}")  # type: ignore[type-abstract]
+    yield name, partial(TermContract, term)
+
+
+def metric_contracts(name: str) -> Iterator[tuple[str, Start]]:
+    """A metric."""
+    metric = make("metric", name, Metric, {}, f"protocol.options.{name}")  # type: ignore[type-abstract]
+    yield name, partial(MetricContract, metric)
+
+
+CONTRACTS: dict[str, Callable[[str], Iterator[tuple[str, Start]]]] = {
+    "space": space_contracts,
+    "method": method_contracts,
+    "term": term_contracts,
+    "metric": metric_contracts,
+    "generator": generator_contracts,
+    "data": data_contracts,
+}
