@@ -90,11 +90,11 @@ def fir(x: Tensor) -> Tensor:
 
 
 def upsample(image: Tensor) -> Tensor:
-    """RGB to twice its size: zeros in between, then the filter."""
+    """RGB to twice its size: zeros in between and one before, then the filter."""
     batch, channels, height, width = image.shape
     x = image.new_zeros(batch, channels, 2 * height + 1, 2 * width + 1)
     x[:, :, 1::2, 1::2] = image
-    return fir(F.pad(x, (0, 1, 0, 1)))
+    return fir(x)
 
 
 def onto_sphere(z: Tensor) -> Tensor:
@@ -105,6 +105,7 @@ def invert(
     weights: Weights,
     perceptual: torch.nn.Module,
     target: Tensor,
+    small_target: Tensor,
     z: Tensor,
     feature: Tensor,
     num_steps: int,
@@ -114,17 +115,27 @@ def invert(
     """Adam on z `(N, L, z_dim)` and the base code; returns the images' losses `(N,)` after the last step.
 
     The sum over the batch, where a mean is more usual, so that its losses can be compared with zinv's.
+
+    Args:
+        weights: of the generator, under the names of the PyTorch checkpoints.
+        perceptual: distance of two pictures.
+        target: `(N, 3, R, R)`.
+        small_target: the target as the perceptual network sees it.
+        z: first detail codes.
+        feature: first base codes.
+        num_steps: updates.
+        after_step: called after each.
+        lr: Adam's.
     """
-    first, size = feature, min(256, target.shape[-1])
+    first = feature
     z, feature = z.clone().requires_grad_(True), feature.clone().requires_grad_(True)
     optimizer = torch.optim.Adam([z, feature], lr=lr)
 
     def losses() -> Tensor:
         image = synthesis(weights, mapping(weights, z), feature, target.shape[-1])
         mse = F.mse_loss(image, target, reduction="none").mean([1, 2, 3])
-        small = resized(image, size, "bicubic"), resized(target, size, "bicubic")
-        tie = (feature - first).pow(2).mean([1, 2, 3])
-        return mse + 10 * perceptual(*small).view(-1) + 10 * tie
+        distance = perceptual(resized(image, small_target.shape[-1]), small_target)
+        return mse + 10 * distance.view(-1) + 10 * (feature - first).pow(2).mean([1, 2, 3])
 
     for _ in range(num_steps):
         optimizer.zero_grad()
@@ -137,7 +148,7 @@ def invert(
         return losses()
 
 
-def resized(image: Tensor, size: int, mode: str) -> Tensor:
+def resized(image: Tensor, size: int) -> Tensor:
     if image.shape[-1] == size:
         return image
-    return F.interpolate(image, size=(size, size), mode=mode, align_corners=False)
+    return F.interpolate(image, size=(size, size), mode="bicubic", align_corners=False)

@@ -67,7 +67,7 @@ def resize(images: Tensor, size: int, how: Resize = "area") -> Tensor:
 def _resize_pil(images: Tensor, size: int, how: Image.Resampling) -> Tensor:
     pictures = [Image.fromarray(x.numpy()).resize((size, size), how) for x in to_uint8(images)]
     pixels = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))
-    return from_uint8(pixels).to(images.device)
+    return from_uint8(pixels).to(images)
 
 
 def read_image(path: Path) -> Tensor:

@@ -82,7 +82,7 @@ def write_batch(
         result = {
             "target_sha256": pixels_sha256(batch.target[i]),
             "losses": {term: float(value[i]) for term, value in inversion.losses.items()},
-            "num_steps": getattr(method, "num_steps", None),
+            "num_steps": method.num_steps,
             "scalars": method.num_scalars(),
             "note": batch.notes.get(name, ""),
         }

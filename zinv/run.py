@@ -82,7 +82,7 @@ def settings(parts: Parts) -> dict[str, str | int | list[str] | None]:
         "method": short_name(config["method"]),
         "space": method.space.label,
         "generator": short_name(config["generator"]),
-        "num_steps": getattr(method, "num_steps", None),
+        "num_steps": method.num_steps,
         "scalars": method.num_scalars(),
         "precision": config["trainer"]["precision"],
         "seed": config["seed"],
@@ -158,7 +158,7 @@ def finish(path: Path, parts: Parts, group: str | None) -> int:
         print(to_terminal(make_table([Row.read(records)])))
     for name in failed[:10]:
         print(f"failed: {name}: {run.result(name)['reason']}")
-    report(run, build(parts.config, "logger"), info, group)
+    report(run, build(parts.config, "logger"), info, group, parts.source)
     print(path)
     return 1 if failed else 0
 

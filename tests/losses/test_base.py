@@ -13,7 +13,8 @@ from zinv.errors import ConfigError, WeightsError
 from zinv.images import resize
 from zinv.losses import Loss, LossTerm, Prepared
 from zinv.losses.perceptual import LPIPSTerm
-from zinv.metrics.perceptual import LPIPSDistance, PortraitPerceptual
+from zinv.metrics.perceptual import LPIPSDistance
+from zinv.metrics.portraits import PortraitPerceptual
 from zinv.networks.perceptual import load_lpips
 from zinv.networks.portraits import PerceptualNet
 from zinv.presets import preset_names, read_preset

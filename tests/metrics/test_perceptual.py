@@ -11,8 +11,8 @@ from torch import Tensor
 
 from zinv import weights
 from zinv.errors import WeightsError
-from zinv.metrics.identity import PortraitIdentity
-from zinv.metrics.perceptual import LPIPSDistance, PortraitPerceptual
+from zinv.metrics.perceptual import LPIPSDistance
+from zinv.metrics.portraits import PortraitIdentity, PortraitPerceptual
 from zinv.networks.perceptual import LPIPS, MEAN, load_lpips
 from zinv.networks.portraits import IdentityNet, PerceptualNet
 

@@ -68,9 +68,9 @@ def test_shared_weights_are_a_grouped_convolution_with_each_images_own(kernel: i
     else:
         grouped = F.conv2d(x.reshape(1, 12, 6, 6), own.flatten(0, 1), padding=kernel // 2, groups=3)
         plain = grouped.reshape(3, 5, 6, 6)
-    scale = demodulation(weight, style.float()).double()[:, :, None, None]
+    scale = demodulation(weight, style)[:, :, None, None]
     ours = modulated_conv(x, weight, style, up) * scale
-    torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ours, plain, **TIGHT)
 
 
 def test_demodulation_brings_each_output_channel_to_unit_scale():

@@ -102,9 +102,9 @@ def noise_of(network: SynthesisNetwork) -> dict[str, Tensor]:
 def test_images_are_those_of_the_plain_transcription(synthesis: SynthesisNetwork, noise: bool):
     ws = torch.randn(3, ARCH.num_ws, 7, dtype=torch.float64)
     plain = torch.cat([plain_image(synthesis, one, noise) for one in ws])
-    ours = synthesis(styles_of(synthesis, ws), noise_of(synthesis) if noise else {})[0].double()
+    ours = synthesis(styles_of(synthesis, ws), noise_of(synthesis) if noise else {})[0]
     assert plain.std() > 0.5
-    torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ours, plain, rtol=1e-9, atol=1e-9)
 
 
 def test_mapping_is_norm_then_layers_with_gain(mapping: MappingNetwork):
@@ -126,9 +126,9 @@ def test_clamping_layers_clamp_features_and_rgb():
     plain = plain_conv(conv, x, w, conv.noise_const, clamp=0.5)
     assert (plain.abs() == 0.5).any()
     ours = conv(x, conv.affine(w[None]), conv.noise_const[None, None])
-    torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ours, plain, rtol=1e-9, atol=1e-9)
     rgb = ToRGB(6, 7, clamp=0.1).double()
-    assert rgb(x, rgb.affine(w[None])).abs().max() <= 0.1 + 1e-7
+    assert rgb(x, rgb.affine(w[None])).abs().max() <= 0.1
 
 
 def test_rows_and_style_widths_of_the_layers():

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn, optim
 
 from zinv.errors import ConfigError
@@ -31,7 +32,8 @@ class Line(Trainee):
         self.net, self.die = nn.Linear(3, 1), die
 
     def batch(self, step: int) -> Batch:
-        return (torch.randn(self.share, 3, generator=self.rng(step)),)
+        everyone = torch.randn(self.batch_size, 3, generator=step_rng(self.seed, step))
+        return (everyone[self.global_rank :: self.trainer.world_size],)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         if self.step == self.die:
@@ -53,9 +55,14 @@ class Line(Trainee):
         return torch.zeros(4, 3, 8, 8)
 
 
-def run(folder: Path, die: int | None = None, num_steps: int = 20) -> Path:
+def run(folder: Path, die: int | None = None, num_steps: int = 20, devices: int = 1) -> Path:
     trainee = Line(die=die, num_steps=num_steps)
-    return fit(trainee, folder, accelerator="cpu", checkpoint_minutes=0.0, log_steps=1)
+    return fit(trainee, folder, "cpu", devices, checkpoint_minutes=0.0, log_steps=1)
+
+
+def run_alone(folder: Path, **arguments: int) -> subprocess.CompletedProcess[bytes]:
+    """`run` in a process of its own, since it is killed or starts others."""
+    return subprocess.run([sys.executable, __file__, str(folder), json.dumps(arguments)], check=False)
 
 
 def losses(folder: Path) -> list[tuple[int, float]]:
@@ -65,12 +72,21 @@ def losses(folder: Path) -> list[tuple[int, float]]:
 
 def test_a_killed_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     whole, killed = run(tmp_path / "whole"), tmp_path / "killed"
-    died = subprocess.run([sys.executable, __file__, str(killed), "13"], check=False)
+    died = run_alone(killed, die=13)
     assert died.returncode == -signal.SIGKILL and not (killed / "card.json").exists()
     (killed / ".last.ckpt").write_bytes(b"half a checkpoint")
     assert run(killed).read_bytes() == whole.read_bytes()
     assert losses(killed) == losses(tmp_path / "whole")
     assert [step for step, _ in losses(killed)] == list(range(1, 21))
+
+
+@pytest.mark.slow
+def test_two_devices_share_the_batch_of_one(tmp_path: Path) -> None:
+    one, two = run(tmp_path / "one", num_steps=8), tmp_path / "two"
+    assert run_alone(two, num_steps=8, devices=2).returncode == 0
+    expected, found = (load_file(file)["weight"] for file in (one, two / one.name))
+    torch.testing.assert_close(found, expected, atol=2e-3, rtol=0)
+    assert "2 x CPU" in (two / "card.md").read_text()
 
 
 def test_the_card_tells_how_it_was_made(tmp_path: Path) -> None:
@@ -108,4 +124,4 @@ def test_a_steps_draws_depend_on_seed_step_and_rank_alone() -> None:
 
 
 if __name__ == "__main__":
-    run(Path(sys.argv[1]), die=int(sys.argv[2]))
+    run(Path(sys.argv[1]), **json.loads(sys.argv[2]))

@@ -7,7 +7,8 @@ from torch import Tensor
 from zinv.errors import ConfigError
 from zinv.images import Resize, resize
 from zinv.losses.base import LossTerm, Prepared
-from zinv.metrics.perceptual import PortraitPerceptual, lpips_name
+from zinv.metrics.perceptual import lpips_name
+from zinv.metrics.portraits import PortraitPerceptual
 from zinv.networks.perceptual import LPIPSWeights, load_lpips
 from zinv.networks.portraits import load_perceptual
 from zinv.weights import Weights

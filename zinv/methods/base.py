@@ -28,10 +28,12 @@ class Inverter(L.LightningModule, ABC):
         loss: what is descended on.
 
     Attributes:
+        num_steps: updates of an image.
         seed: with an image's id, of all that is drawn for it.
         trace_every: steps between kept loss values; 0 keeps none.
     """
 
+    num_steps: int
     seed: int = 0
     trace_every: int = 0
 

@@ -13,7 +13,6 @@ from zinv.errors import ConfigError, WeightsError
 from zinv.images import to_uint8
 from zinv.metrics.base import Metric
 from zinv.metrics.perceptual import weights_sha256
-from zinv.networks.portraits import load_identity
 from zinv.weights import Weights, read_state
 
 try:
@@ -67,31 +66,6 @@ class IdentitySimilarity(Metric):
     def describe(self) -> str:
         """See `Metric`."""
         return "identity (MTCNN + VGGFace2 cosine; no face: counted as missing)"
-
-
-class PortraitIdentity(Metric):
-    """Cosine of the demo domain's own identity embeddings; nothing is detected, its portraits are aligned.
-
-    Args:
-        weights: the network's weight file.
-    """
-
-    label, name, higher_is_better = "portrait identity", "portrait_identity", True
-    network = "portrait identity"
-
-    def __init__(self, weights: Weights = "portraits/identity") -> None:
-        super().__init__()
-        self.net = load_identity(weights)
-        self.sha256 = weights_sha256(weights)
-
-    def forward(self, image: Tensor, target: Tensor) -> Tensor:
-        """See `Metric`."""
-        cosine: Tensor = (self.net(image) * self.net(target)).sum(1)
-        return cosine
-
-    def describe(self) -> str:
-        """See `Metric`."""
-        return "portrait identity cosine at 64 pixels"
 
 
 def _load(embedder: torch.nn.Module, weights: str, state: Mapping[str, Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Perceptual metrics: LPIPS, and the demo domain's own distance, which is not LPIPS and is never called so."""
+"""LPIPS as a metric."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from torch import Tensor
 
 from zinv.metrics.base import Metric
 from zinv.networks.perceptual import LPIPSWeights, load_lpips
-from zinv.networks.portraits import load_perceptual
-from zinv.weights import Weights, find, sha256
+from zinv.weights import find, sha256
 
 
 class LPIPSDistance(Metric):
@@ -45,31 +44,6 @@ class LPIPSDistance(Metric):
     def describe(self) -> str:
         """See `Metric`."""
         return f"{self.label} v0.1 {self.channels.upper()}"
-
-
-class PortraitPerceptual(Metric):
-    """Distance in the features of the demo domain's own network; 1 is the average of two random portraits.
-
-    Args:
-        weights: the network's weight file.
-    """
-
-    label, name, higher_is_better = "portrait perceptual", "portrait_perceptual", False
-    network = "portrait perceptual"
-
-    def __init__(self, weights: Weights = "portraits/perceptual") -> None:
-        super().__init__()
-        self.net = load_perceptual(weights)
-        self.sha256 = weights_sha256(weights)
-
-    def forward(self, image: Tensor, target: Tensor) -> Tensor:
-        """See `Metric`."""
-        distance: Tensor = self.net(image, target)
-        return distance
-
-    def describe(self) -> str:
-        """See `Metric`."""
-        return "portrait perceptual distance at 64 pixels"
 
 
 def lpips_name(weights: str, net: str, seed: int) -> str:

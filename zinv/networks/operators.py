@@ -121,4 +121,4 @@ def modulated_conv(x: Tensor, weight: Tensor, style: Tensor, up: bool = False) -
 
 def demodulation(weight: Tensor, style: Tensor) -> Tensor:
     """`(N, out)`: rsqrt(sum_ik (s_i w_oik)^2 + 1e-8), which brings each output channel to unit scale (eq. 3)."""
-    return (style.float().square() @ weight.square().sum((2, 3)).T + 1e-8).rsqrt()
+    return (style.to(weight.dtype).square() @ weight.square().sum((2, 3)).T + 1e-8).rsqrt()

@@ -103,7 +103,8 @@ class LPIPS(nn.Module):
 
 def unit(features: Tensor) -> Tensor:
     """Each position's vector over its length; `vector_norm` has gradient 0, not NaN, where the vector is 0."""
-    return features / (torch.linalg.vector_norm(features, dim=1, keepdim=True) + 1e-10)
+    length: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+    return features / (length + 1e-10)
 
 
 def _features(backbone: Backbone) -> nn.Sequential:

@@ -22,6 +22,7 @@ Architecture: TypeAlias = "dict[str, int | str | list[int] | list[str]]"
 
 RESOLUTION = 64
 BRANCH_GAIN = 0.3
+HIDDEN = 128
 
 
 class PortraitNet(nn.Module):
@@ -93,14 +94,14 @@ class IdentityNet(PortraitNet):
 class AttributeNet(PortraitNet):
     """Attribute values in the domain's units; a binary one as its probability.
 
-    Two kinds that share no layer type, so that one can judge what the other steers: `plain` is a stack of convolutions,
-    `separable` of residual depthwise ones.
+    Two kinds, so that one can judge what the other steers: `plain` is a stack of convolutions from 32 pixels on,
+    `residual` starts from patches of 4 x 4 pixels.
 
     Args:
         names: attributes, in the order of the columns.
         binary: those that are present or not.
         style: the kind of layers.
-        width: channels at 32 pixels.
+        width: channels of the first map.
     """
 
     kind = "portraits attributes"
@@ -109,13 +110,13 @@ class AttributeNet(PortraitNet):
         self,
         names: tuple[str, ...],
         binary: tuple[str, ...] = (),
-        style: Literal["plain", "separable"] = "plain",
+        style: Literal["plain", "residual"] = "plain",
         width: int = 32,
     ) -> None:
         super().__init__()
         self.names, self.binary, self.style, self.width = tuple(names), tuple(binary), style, width
-        self.body = (_plain if style == "plain" else _separable)(width)
-        self.head = nn.Sequential(nn.Linear(24 * width, 4 * width), nn.SiLU(), nn.Linear(4 * width, len(names)))
+        self.body, last = _plain(width) if style == "plain" else _residual(width)
+        self.head = nn.Sequential(nn.Linear(16 * last, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, len(names)))
         self.register_buffer("is_binary", torch.tensor([name in self.binary for name in self.names]), persistent=False)
         self.is_binary: Tensor
 
@@ -142,16 +143,17 @@ class PerceptualNet(PortraitNet):
     is 1 on average.
 
     Args:
-        widths: channels of the taps at 64, 32, 16, 8 and 4 pixels.
+        widths: channels of the taps at 32, 16, 8 and 4 pixels.
     """
 
     kind = "portraits perceptual"
 
-    def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 96, 112)) -> None:
+    def __init__(self, widths: tuple[int, ...] = (32, 64, 96, 112)) -> None:
         super().__init__()
         self.widths = tuple(widths)
-        before = (3, *widths)
-        self.stages = nn.ModuleList(_stage(i, o, 1 if i == 3 else 2) for i, o in zip(before, widths, strict=False))
+        first = nn.Sequential(nn.PixelUnshuffle(2), *_stage(12, widths[0], stride=1))
+        rest = (_stage(i, o, stride=2) for i, o in zip(widths, widths[1:], strict=False))
+        self.stages = nn.ModuleList([first, *rest])
         self.register_buffer("scale", torch.ones(len(widths)))
         self.scale: Tensor
 
@@ -160,7 +162,7 @@ class PerceptualNet(PortraitNet):
         return {"widths": list(self.widths)}
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
-        """`(N, 3, H, W)` in [-1, 1] to five maps, 64 pixels first."""
+        """`(N, 3, H, W)` in [-1, 1] to maps, that of 32 pixels first."""
         x, maps = resize(images, RESOLUTION), []
         for stage in self.stages:
             x = stage(x)
@@ -196,8 +198,8 @@ def load_perceptual(name: Weights = "portraits/perceptual") -> PerceptualNet:
     return PerceptualNet.load(name)
 
 
-def _conv(inputs: int, outputs: int, stride: int = 1, groups: int = 1, size: int = 3) -> nn.Conv2d:
-    conv = nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups)
+def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    conv = nn.Conv2d(inputs, outputs, 3, stride, 1)
     nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
     return conv
@@ -213,37 +215,22 @@ class _Residual(nn.Module):
         return x + BRANCH_GAIN * change
 
 
-class _Separable(nn.Module):
-    """Widen, filter each channel, narrow."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        wide = 3 * width
-        self.branch = nn.Sequential(
-            _conv(width, wide, size=1), nn.SiLU(), _conv(wide, wide, groups=wide), nn.SiLU(), _conv(wide, width, size=1)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        change: Tensor = self.branch(x)
-        return x + BRANCH_GAIN * change
-
-
-def _plain(width: int) -> nn.Sequential:
-    """32 pixels to 4, `24 * width` numbers."""
+def _plain(width: int) -> tuple[nn.Sequential, int]:
+    """From 32 pixels to 4, and the channels there."""
     widths = (12, width, width, 2 * width, 2 * width, 3 * width, 3 * width, 3 * width // 2)
     layers: list[nn.Module] = [nn.PixelUnshuffle(2)]
     for i, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
         layers += [_conv(inputs, outputs, stride=2 if i in (2, 4, 6) else 1), nn.LeakyReLU(0.2)]
-    return nn.Sequential(*layers, nn.Flatten())
+    return nn.Sequential(*layers, nn.Flatten()), widths[-1]
 
 
-def _separable(width: int) -> nn.Sequential:
-    """32 pixels to 4, `24 * width` numbers."""
-    widths = (width, 2 * width, 3 * width, 3 * width // 2)
-    layers: list[nn.Module] = [nn.PixelUnshuffle(2), _conv(12, width)]
+def _residual(width: int) -> tuple[nn.Sequential, int]:
+    """From 16 pixels to 4, and the channels there."""
+    widths = (width, 3 * width // 2, 3 * width // 8)
+    layers: list[nn.Module] = [nn.PixelUnshuffle(4), _conv(48, width)]
     for inputs, outputs in zip(widths, widths[1:], strict=False):
-        layers += [_Separable(inputs), _conv(inputs, outputs, stride=2), _Separable(outputs)]
-    return nn.Sequential(*layers, nn.SiLU(), nn.Flatten())
+        layers += [_Residual(inputs), _conv(inputs, outputs, stride=2)]
+    return nn.Sequential(*layers, nn.SiLU(), nn.Flatten()), widths[-1]
 
 
 def _stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:

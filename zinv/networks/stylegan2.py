@@ -95,7 +95,7 @@ class ToRGB(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         weights = self.weight[:, :, 0, 0] * (style * self.gain)[:, None]  # (N, 3, in): cheaper than scaling x
-        x = torch.einsum("noc,nchw->nohw", weights.to(x.dtype), x).float() + self.bias[:, None, None]
+        x = torch.einsum("noc,nchw->nohw", weights.to(x.dtype), x).to(self.bias.dtype) + self.bias[:, None, None]
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
 

@@ -25,7 +25,7 @@ class AttributeTraining(Trainee):
     Args:
         name: of the weight file.
         style: kind of layers.
-        width: channels at 32 pixels.
+        width: channels of the first map.
         num_steps: batches.
         batch_size: images a step.
         lr: highest learning rate.
@@ -41,7 +41,7 @@ class AttributeTraining(Trainee):
     def __init__(
         self,
         name: str = "attributes",
-        style: Literal["plain", "separable"] = "plain",
+        style: Literal["plain", "residual"] = "plain",
         width: int = 32,
         num_steps: int = 8000,
         batch_size: int = 64,

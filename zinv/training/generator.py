@@ -142,7 +142,9 @@ class GeneratorTraining(Trainee):
 
     def batch(self, step: int) -> Batch:
         """Pictures, and their known codes."""
-        mine = epoch_order(self.num_renders, step, self.batch_size, self.seed)[self.global_rank :: self.trainer.world_size]
+        mine = epoch_order(self.num_renders, step, self.batch_size, self.seed)[
+            self.global_rank :: self.trainer.world_size
+        ]
         return self.source.images(mine), self.codes[mine]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

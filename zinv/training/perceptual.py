@@ -56,7 +56,7 @@ class PerceptualTraining(Trainee):
         self.renders, self.processes, self.num_tune = renders, processes, num_tune
         torch.manual_seed(seed)
         self.network = PerceptualNet()
-        cells = [6 * 4**i for i in range(len(self.network.widths))]
+        cells = [6 * 4 ** (i + 1) for i in range(len(self.network.widths))]
         self.pixels = nn.ModuleList(nn.Conv2d(w, cell, 1) for w, cell in zip(self.network.widths, cells, strict=True))
         self.truth = nn.Linear(self.network.widths[-1] * 16, len(IDENTITY) + len(ATTRIBUTES))
 

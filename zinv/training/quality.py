@@ -50,7 +50,9 @@ def identity_figures(fake: Tensor, real: Tensor) -> dict[str, float]:
     cosines = {}
     for name, images in (("samples", fake), ("renders", real)):
         vectors = torch.cat([network(part) for part in images.split(100)])
-        cosines[f"identity_cosine_{name}"] = float((vectors.sum(0).square().sum() - len(vectors)) / (len(vectors) * (len(vectors) - 1)))
+        cosines[f"identity_cosine_{name}"] = float(
+            (vectors.sum(0).square().sum() - len(vectors)) / (len(vectors) * (len(vectors) - 1))
+        )
     return cosines
 
 

@@ -1,0 +1,123 @@
+"""What a run tells Weights & Biases, if asked. Files stay the truth: no report can fail a run."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Literal, Protocol, runtime_checkable
+
+from PIL import Image
+
+from zinv.data.base import DataSource
+from zinv.errors import DataError
+from zinv.evaluation.figures import draw_grid, target
+from zinv.evaluation.records import ProtocolInfo
+from zinv.evaluation.rows import Row
+from zinv.evaluation.store import Run
+
+NUM_PICTURES = 8
+
+
+@runtime_checkable
+class Project(Protocol):
+    """Settings of a logger that sends reports to Weights & Biases."""
+
+    @property
+    def project(self) -> str: ...  # noqa: D102
+    @property
+    def entity(self) -> str | None: ...  # noqa: D102
+    @property
+    def group(self) -> str | None: ...  # noqa: D102
+    @property
+    def mode(self) -> Literal["online", "offline", "disabled"]: ...  # noqa: D102
+
+
+def report(
+    run: Run, logger: object, protocol: ProtocolInfo, group: str | None = None, source: DataSource | None = None
+) -> None:
+    """Report a run whose records are written.
+
+    Args:
+        run: the run.
+        logger: a `Project`, or anything else for the files of the run folder alone.
+        protocol: of the records to report.
+        group: name of the experiment, where the logger has no group.
+        source: where targets come from; without it there are no pictures.
+    """
+    if not isinstance(logger, Project):
+        return
+    try:
+        send(run, logger, protocol, group, source)
+    except Exception as error:  # whatever happens there, the run is done
+        reason = " ".join(str(error).split()) or type(error).__name__
+        print(f"warning: nothing was reported to Weights & Biases ({reason}).", file=sys.stderr)
+
+
+def send(run: Run, logger: Project, protocol: ProtocolInfo, group: str | None, source: DataSource | None) -> None:
+    """One W&B run, whose id is the run's: configuration, means, a row an image, and pictures.
+
+    `WANDB_MODE` goes before the logger's mode.
+    """
+    import wandb
+
+    records = run.records_path(protocol.name)
+    row = Row.read(records)
+    sent = wandb.init(
+        id=run.path.name,
+        name=f"{row.label} {run.path.name}",
+        project=logger.project,
+        entity=logger.entity,
+        group=logger.group or group,
+        mode=None if os.environ.get("WANDB_MODE") else logger.mode,
+        config={**run.config, "settings": dict(row.header.settings), "commit": row.header.commit},
+        dir=str(run.path),
+        resume="allow",
+        settings=wandb.Settings(console="off", silent=True, x_disable_stats=True, disable_git=True, save_code=False),
+    )
+    try:
+        sent.log({"records": wandb.Table(columns=[*row.records.columns], data=cells(row))})
+        if sheet := contact_sheet(run, row, source):
+            sent.log({"targets above reconstructions": wandb.Image(sheet)})
+        sent.summary.update(summary(row))
+    finally:
+        sent.finish()
+
+
+def summary(row: Row) -> dict[str, float | int | str]:
+    """Means over images by metric, and how many images they rest on."""
+    means: dict[str, float | int | str] = {metric.name: row.mean(metric.name).value for metric in row.metrics}
+    counts = {"n": len(row.done), "failed": row.header.failed, "left": row.header.left}
+    missing = {f"{metric.name}_missing": row.missing(metric.name) for metric in row.metrics}
+    return means | counts | missing | {"protocol": row.header.protocol.line}
+
+
+def cells(row: Row) -> list[list[str | float | int | None]]:
+    """The records as W&B takes them: None where there is no number."""
+    return [
+        [None if isinstance(value, float) and math.isnan(value) else value for value in line]
+        for line in row.records.astype(object).to_numpy().tolist()
+    ]
+
+
+def contact_sheet(run: Run, row: Row, source: DataSource | None) -> Image.Image | None:
+    """The first targets above their reconstructions; None without targets."""
+    names = list(islice(readable(row.done.index.tolist(), source), NUM_PICTURES)) if source else []
+    if not names:
+        return None
+    reconstructions = [run.read(name).reconstruction for name in names]
+    return draw_grid({"target": [target(source, name) for name in names], row.label: reconstructions})
+
+
+def readable(names: Iterable[str], source: DataSource) -> Iterator[str]:
+    """The names whose targets can be read."""
+    known = set(source.ids)
+    for name in names:
+        try:
+            if name in known:
+                target(source, name)
+                yield name
+        except DataError:
+            continue
