@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from collections.abc import Generator as Yields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -31,6 +32,37 @@ def toy() -> Generator:
     from zinv.generators.toy import toy_stylegan2
 
     return toy_stylegan2()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_data_folder(tmp_path_factory: pytest.TempPathFactory) -> Yields[None]:
+    """The user's weight folder is neither read nor written; what is computed is kept for the session."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
+class Said(NamedTuple):
+    """What a command line returned and printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """Runs command lines in this process, in an empty folder."""
+    from zinv.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(line: str, *more: str) -> Said:
+        capsys.readouterr()
+        status = main([*line.split(), *more])
+        return Said(status, *capsys.readouterr())
+
+    return call
 
 
 @pytest.hookimpl(wrapper=True)

@@ -102,4 +102,5 @@ def _column(values: Tensor, index: int) -> list[float]:
 def quiet() -> None:
     """Leave out what Lightning says about loggers, samplers and devices."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*(num_workers|GPU available|sampler|predict_dataloader|treespec).*")
+    words = "num_workers|GPU available|sampler|predict_dataloader|treespec|Total length of|predict returned None"
+    warnings.filterwarnings("ignore", message=f".*({words})")

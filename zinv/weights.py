@@ -120,6 +120,19 @@ def _sha256(path: str, modified: int, size: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def content_sha256(name: str) -> str:
+    """Digest of a weight file by name or path, or of the files in a folder such as the published P_N arrays.
+
+    Raises:
+        WeightsError: there is neither.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        return sha256(find(name))
+    each = [f"{path.name}:{sha256(path)}" for path in sorted(folder.iterdir()) if path.is_file()]
+    return hashlib.sha256("\n".join(each).encode()).hexdigest()
+
+
 def digest(tensors: Mapping[str, Tensor]) -> str:
     """Digest of named tensors, whatever file they came from."""
     total = hashlib.sha256()

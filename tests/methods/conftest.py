@@ -15,6 +15,7 @@ from zinv.seeding import image_rngs
 
 IDS = ["ada", "ben", "cy", "dee"]
 Build = Callable[..., Inverter]
+Batches = Callable[[Inverter, Tensor, int], Tensor]
 
 
 @pytest.fixture
@@ -36,10 +37,13 @@ def method() -> Build:
     return make
 
 
-def in_batches(method: Inverter, target: Tensor, size: int) -> Tensor:
-    """Reconstructions, `size` images at a time."""
-    images = []
-    for start in range(0, len(target), size):
-        part = slice(start, start + size)
-        images.append(method.reconstruct(method.invert(target[part], image_rngs(0, IDS[part]))).detach())
-    return torch.cat(images)
+@pytest.fixture
+def in_batches() -> Batches:
+    """Reconstructs targets, so many at a time."""
+
+    def invert(method: Inverter, target: Tensor, size: int) -> Tensor:
+        parts = [slice(start, start + size) for start in range(0, len(target), size)]
+        found = [method.invert(target[part], image_rngs(0, IDS[part])) for part in parts]
+        return torch.cat([method.reconstruct(inversion).detach() for inversion in found])
+
+    return invert

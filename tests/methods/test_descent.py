@@ -108,7 +108,7 @@ def test_after_step_is_called_after_every_update():
     def retract() -> None:
         with torch.no_grad():
             ours.div_(ours.norm(dim=1, keepdim=True))
-        norms.append(float(ours.norm(dim=1)[0]))
+        norms.append(float(ours.detach().norm(dim=1)[0]))
 
     descend([ours], lambda: terms(ours), WEIGHTS, 7, 0.01, retract)
     assert norms == pytest.approx([1.0] * 7)

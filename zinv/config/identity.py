@@ -82,9 +82,9 @@ def _counted(value: Value, annotation: object) -> Value:
         return [_counted(part, annotation) for part in value]
     if str(value).startswith("random/"):
         return value
-    from zinv.weights import find, sha256
+    from zinv.weights import content_sha256
 
-    return f"sha256:{sha256(find(str(value)))}"
+    return f"sha256:{content_sha256(str(value))}"
 
 
 def _names_weights(annotation: object) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 from zinv.data.base import DataSource
 from zinv.errors import DataError, StoreError
 from zinv.evaluation.store import Run
-from zinv.images import grid, resize, to_uint8
+from zinv.images import grid, pixels_sha256, resize, to_uint8
 
 MIN_SIDE = 96
 
@@ -30,33 +30,34 @@ def reconstruction_grid(runs: Sequence[Run], source: DataSource, ids: Sequence[s
         DataError: a target is not in the source or cannot be read.
         StoreError: a run has not finished an image, or made it from another picture.
     """
-    rows = {"target": [target(source, name) for name in ids]}
+    targets = [target(source, name) for name in ids]
+    rows = [("target", targets)]
     for run, label in zip(runs, run_labels(runs), strict=True):
-        rows[label] = [run.read(name).reconstruction for name in ids]
+        rows.append((label, [_reconstruction(run, *pair) for pair in zip(ids, targets, strict=True)]))
     sheet = draw_grid(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path, format="PNG")
     return path
 
 
-def draw_grid(rows: Mapping[str, Sequence[Tensor]], side: int | None = None) -> Image.Image:
+def draw_grid(rows: Sequence[tuple[str, Sequence[Tensor]]], side: int | None = None) -> Image.Image:
     """Rows of `(3, R, R)` images in [-1, 1], each with its label to the left.
 
     Args:
-        rows: images by label, as many in every row.
+        rows: labels and images, as many in every row.
         side: pixels of an image; at least 96 by default.
     """
-    images = torch.cat([torch.stack([*row]).cpu() for row in rows.values()])
+    images = torch.cat([torch.stack([*row]).cpu() for _, row in rows])
     side = side or enlarged(images.shape[-1])
     columns = len(images) // len(rows)
     pad = max(2, side // 32)
     pictures = Image.fromarray(to_uint8(grid(_fit(images, side), columns, pad)[None])[0].numpy())
     font = ImageFont.load_default(size=max(14, side // 6))
-    margin = 2 * pad + max(int(font.getlength(label)) for label in rows)
+    margin = 2 * pad + max(int(font.getlength(label)) for label, _ in rows)
     sheet = Image.new("RGB", (margin + pictures.width, pictures.height), "white")
     sheet.paste(pictures, (margin, 0))
     pen = ImageDraw.Draw(sheet)
-    for i, label in enumerate(rows):
+    for i, (label, _) in enumerate(rows):
         pen.text((margin - 2 * pad, i * (side + pad) + side // 2), label, fill="black", font=font, anchor="rm")
     return sheet
 
@@ -85,6 +86,12 @@ def run_labels(runs: Sequence[Run]) -> list[str]:
     """Labels of runs, those that share one told apart by the digits of the run."""
     names = [str(_settings(run).get("name") or _settings(run).get("label") or run.name) for run in runs]
     return [f"{a} {run.path.name}" if names.count(a) > 1 else a for a, run in zip(names, runs, strict=True)]
+
+
+def _reconstruction(run: Run, name: str, image: Tensor) -> Tensor:
+    stored = run.read(name)
+    run.check_target(name, pixels_sha256(image))
+    return stored.reconstruction
 
 
 def _settings(run: Run) -> Mapping[str, object]:

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Literal, Protocol, runtime_checkable
 
 from PIL import Image
+from torch import Tensor
 
 from zinv.data.base import DataSource
 from zinv.errors import DataError
@@ -78,9 +79,9 @@ def send(run: Run, logger: Project, protocol: ProtocolInfo, group: str | None, s
         settings=wandb.Settings(console="off", silent=True, x_disable_stats=True, disable_git=True, save_code=False),
     )
     try:
-        sent.log({"records": wandb.Table(columns=[*row.records.columns], data=cells(row))})
+        sent.log({"records": wandb.Table(columns=[*row.records.columns], data=[*cells(row)])})
         if sheet := contact_sheet(run, row, source):
-            sent.log({"targets above reconstructions": wandb.Image(sheet)})
+            sent.log({"reconstructions": wandb.Image(sheet)})
         sent.summary.update(summary(row))
     finally:
         sent.finish()
@@ -94,30 +95,25 @@ def summary(row: Row) -> dict[str, float | int | str]:
     return means | counts | missing | {"protocol": row.header.protocol.line}
 
 
-def cells(row: Row) -> list[list[str | float | int | None]]:
+def cells(row: Row) -> Iterator[Iterable[str | float | None]]:
     """The records as W&B takes them: None where there is no number."""
-    return [
-        [None if isinstance(value, float) and math.isnan(value) else value for value in line]
-        for line in row.records.astype(object).to_numpy().tolist()
-    ]
+    for line in row.records.astype(object).to_numpy().tolist():
+        yield [None if isinstance(value, float) and math.isnan(value) else value for value in line]
 
 
 def contact_sheet(run: Run, row: Row, source: DataSource | None) -> Image.Image | None:
     """The first targets above their reconstructions; None without targets."""
-    names = list(islice(readable(row.done.index.tolist(), source), NUM_PICTURES)) if source else []
-    if not names:
+    if source is None:
         return None
-    reconstructions = [run.read(name).reconstruction for name in names]
-    return draw_grid({"target": [target(source, name) for name in names], row.label: reconstructions})
+    targets = dict(islice(readable_targets(row.done.index, source), NUM_PICTURES))
+    reconstructions = [run.read(name).reconstruction for name in targets]
+    return draw_grid([("target", [*targets.values()]), (row.label, reconstructions)]) if targets else None
 
 
-def readable(names: Iterable[str], source: DataSource) -> Iterator[str]:
-    """The names whose targets can be read."""
-    known = set(source.ids)
+def readable_targets(names: Iterable[str], source: DataSource) -> Iterator[tuple[str, Tensor]]:
+    """Those of the named targets that can be read."""
     for name in names:
         try:
-            if name in known:
-                target(source, name)
-                yield name
+            yield name, target(source, name)
         except DataError:
             continue

@@ -6,7 +6,7 @@ import copy
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -36,16 +36,16 @@ class GeneratorNetworks(nn.Module):
         self.mapping, self.synthesis = MappingNetwork(arch), SynthesisNetwork(arch)
         self.layers = styled_layers(arch)
 
-    def forward(self, ws: Tensor, fresh_noise: bool = True) -> Tensor:
-        """`(N, num_ws, w_dim)` to images, with fresh noise or the checkpoint's."""
-        styles, noise = {}, {}
+    def forward(self, ws: Tensor, noise: Literal["fresh", "const", "none"] = "fresh") -> Tensor:
+        """`(N, num_ws, w_dim)` to images."""
+        styles, maps = {}, {}
         for layer in self.layers:
             module = self.synthesis.layer(layer.name)
             styles[layer.name] = module.affine(ws[:, layer.row])
-            if isinstance(module, StyledConv):
+            if isinstance(module, StyledConv) and noise != "none":
                 const = module.noise_const[None, None]
-                noise[layer.name] = torch.randn_like(const.expand(len(ws), -1, -1, -1)) if fresh_noise else const
-        return self.synthesis(styles, noise)[0]
+                maps[layer.name] = const if noise == "const" else torch.randn_like(const.expand(len(ws), -1, -1, -1))
+        return self.synthesis(styles, maps)[0]
 
 
 class GeneratorTraining(Trainee):
@@ -69,6 +69,8 @@ class GeneratorTraining(Trainee):
         r1_every: steps between two R1 penalties.
         path_length: weight of the path length penalty.
         path_every: steps between two of them.
+        noise_from: images of the adversarial phase without noise maps: a short training otherwise draws its edges
+            with them.
         style_mixing: share of images with two codes.
         anchor: first weight of the tie to known codes.
         anchor_images: images over which it falls to zero.
@@ -98,6 +100,7 @@ class GeneratorTraining(Trainee):
         r1_every: int = 16,
         path_length: float = 2.0,
         path_every: int = 16,
+        noise_from: int = 150_000,
         style_mixing: float = 0.5,
         anchor: float = 2.0,
         anchor_images: int = 150_000,
@@ -115,7 +118,7 @@ class GeneratorTraining(Trainee):
         self.arch = StyleGAN2Architecture(resolution, tuple(channels), z_dim, w_dim, mapping_layers)
         self.lr, self.r1, self.r1_every = lr, r1, r1_every
         self.path_length, self.path_every, self.style_mixing = path_length, path_every, style_mixing
-        self.anchor, self.anchor_images = anchor, anchor_images
+        self.anchor, self.anchor_images, self.noise_from = anchor, anchor_images, noise_from
         self.ema_decay = 0.5 ** (batch_size / max(ema_images, 1))
         self.num_renders, self.renders, self.processes = num_renders, renders, processes
         with torch.random.fork_rng(devices=[]):
@@ -171,7 +174,7 @@ class GeneratorTraining(Trainee):
 
     def _regress(self, images: Tensor, codes: Tensor) -> None:
         w = self.g.mapping(codes)
-        loss = _multiscale_l1(self.g(self._rows(w)), images)
+        loss = _multiscale_l1(self.g(self._rows(w), "none"), images)
         self._update(0, loss)
         self.log("regression", loss.detach())
 
@@ -182,7 +185,7 @@ class GeneratorTraining(Trainee):
         the gradient that D's own backward leaves at the pictures, times that factor, is G's.
         """
         ws, mixed = self._mixed(codes)
-        fake = self.g(ws)
+        fake = self.g(ws, self._noise(step))
         shown = fake.detach().requires_grad_(True)
         logits, real = self.d(torch.cat([shown, images])).chunk(2)
         self._update(1, F.softplus(logits).mean() + F.softplus(-real).mean())
@@ -194,15 +197,20 @@ class GeneratorTraining(Trainee):
         self.log_dict({"g": F.softplus(-logits).mean().detach(), "d": F.softplus(logits).mean().detach()})
         self.log("real", F.softplus(-real).mean().detach())
 
+    def _seen(self, step: int) -> int:
+        return (step - self.warmup_steps) * self.batch_size
+
     def _anchor(self, step: int) -> float:
-        seen = (step - self.warmup_steps) * self.batch_size
-        return self.anchor * max(0.0, 1 - seen / max(self.anchor_images, 1))
+        return self.anchor * max(0.0, 1 - self._seen(step) / max(self.anchor_images, 1))
+
+    def _noise(self, step: int) -> Literal["fresh", "none"]:
+        return "none" if self._seen(step) < self.noise_from else "fresh"
 
     def _regularise(self, images: Tensor, step: int) -> None:
         if self.r1_every and step % self.r1_every == 0:
             self._update(1, self._r1(images) * self.r1_every)
         if self.path_every and step % self.path_every == 0:
-            self._update(0, self._path_length() * self.path_every)
+            self._update(0, self._path_length(step) * self.path_every)
 
     def _r1(self, images: Tensor) -> Tensor:
         images = images.detach().requires_grad_(True)
@@ -211,10 +219,10 @@ class GeneratorTraining(Trainee):
         self.log("r1", penalty.detach())
         return penalty * (self.r1 / 2)
 
-    def _path_length(self) -> Tensor:
+    def _path_length(self, step: int) -> Tensor:
         z = torch.randn(max(1, self.share // 2), self.arch.z_dim, device=self.device)
         ws = self._rows(self.g.mapping(z))
-        image = self.g(ws)
+        image = self.g(ws, self._noise(step))
         noise = torch.randn_like(image) / self.arch.resolution
         (gradient,) = torch.autograd.grad((image * noise).sum(), ws, create_graph=True)
         lengths = gradient.square().sum(2).mean(1).sqrt()
@@ -255,7 +263,7 @@ class GeneratorTraining(Trainee):
     def _sample(self, z: Tensor) -> Tensor:
         """Images of z `(N, z_dim)`, from the averaged weights with the checkpoint's noise."""
         w = self.g_ema.mapping(z.to(self.device))
-        return torch.cat([self.g_ema(self._rows(part), fresh_noise=False) for part in w.split(64)])
+        return torch.cat([self.g_ema(self._rows(part), noise="const") for part in w.split(64)])
 
     def export(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         """The averaged generator, w_avg taken from 100,000 fresh samples."""

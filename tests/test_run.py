@@ -1,0 +1,279 @@
+"""Runs from the command line to the files: resume, extension, protocols, tables, experiments."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import zinv
+from zinv.evaluation import provenance
+from zinv.methods import bdinvert, optimize
+
+RUN = "evaluate generator=toy method=optimize space=wplus method.num_steps=3 trainer=cpu"
+Cli = Callable[..., Any]
+
+
+def folder(root: Path = Path("runs")) -> Path:
+    """The one run folder."""
+    (found,) = (path.parent for path in root.glob("*/*/run.json"))
+    return found
+
+
+def rows(path: Path | None = None) -> list[dict[str, str]]:
+    lines = (path or folder() / "records.csv").read_text().splitlines()
+    return list(csv.DictReader(line for line in lines if not line.startswith("#")))
+
+
+def states(root: Path) -> dict[str, tuple[int, int]]:
+    """Inode and time of change of every file of every finished image."""
+    files = (path for path in (root / "images").rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
+
+
+@pytest.fixture
+def no_descent(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From its call on, a step of optimisation is a failure."""
+
+    def forbid() -> None:
+        for module in (optimize, bdinvert):
+            monkeypatch.setattr(module, "descend", lambda *_, **__: pytest.fail("an image was inverted again"))
+
+    return forbid
+
+
+def test_a_run_leaves_records_table_and_provenance(cli: Cli):
+    said = cli(RUN)
+    assert said.status == 0
+    assert "W+" in said.out and "protocol pixel" in said.out
+    run = folder()
+    assert str(run) in said.out
+    assert run.parent.name == "optimize-wplus-toy"
+    names = [f"toy-{i:05d}" for i in range(4)]
+    assert sorted(path.name for path in (run / "images").iterdir()) == names
+    for name in names:
+        files = {path.name for path in (run / "images" / name).iterdir()}
+        assert {"inversion.safetensors", "reconstruction.png", "result.json", "scores"} <= files
+    records = rows()
+    assert [row["image"] for row in records] == names
+    assert {row["status"] for row in records} == {"ok"}
+    assert all(float(row["mse"]) > 0 and float(row["psnr"]) > 0 and float(row["loss_mse"]) > 0 for row in records)
+    assert {row["num_steps"] for row in records} == {"3"}
+    assert {row["scalars"] for row in records} == {"96"}
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["method"]["lr"] == 0.01
+    facts = json.loads((run / "run.json").read_text())
+    (start,) = facts["starts"]
+    assert start["ranks"] == [4]
+    assert start["wall_seconds"] > 0 and start["peak_memory_bytes"] > 1e8
+    assert start["device"].startswith("cpu")
+    assert {"command", "commit", "code", "versions", "host", "time"} <= set(start)
+    times = rows(run / "times.csv")
+    assert [row["image"] for row in times] == names and all(float(row["seconds"]) >= 0 for row in times)
+
+
+def test_the_mse_of_a_table_is_that_of_the_8_bit_pictures(cli: Cli):
+    import torch
+
+    from zinv.data.sources import Toy
+    from zinv.images import read_image
+
+    cli(RUN, "data.num=2")
+    for i, row in enumerate(rows()):
+        stored = read_image(folder() / "images" / row["image"] / "reconstruction.png")
+        assert float(row["mse"]) == pytest.approx(float((stored - Toy().image(i)).square().mean()), rel=1e-5)
+        assert torch.isfinite(stored).all()
+
+
+def test_the_same_command_again_does_nothing_twice(cli: Cli, no_descent: Callable[[], None]):
+    first = cli(RUN)
+    before, records = states(folder()), (folder() / "records.csv").read_bytes()
+    no_descent()
+    again = cli(RUN)
+    assert again.status == 0
+    assert again.out == first.out
+    assert states(folder()) == before
+    assert (folder() / "records.csv").read_bytes() == records
+
+
+def test_more_images_extend_a_run(cli: Cli):
+    cli(RUN, "data.num=2")
+    before = states(folder())
+    cli(RUN, "data.num=4")
+    after = states(folder())
+    assert before.items() <= after.items()
+    cli(RUN, "data.num=4", "runs=other")
+    assert (folder() / "records.csv").read_bytes() == (folder(Path("other")) / "records.csv").read_bytes()
+
+
+def test_fewer_images_table_fewer(cli: Cli):
+    cli(RUN)
+    cli(RUN, "data.num=2")
+    assert len(rows()) == 2
+
+
+def test_batch_size_names_no_run_and_changes_no_record(cli: Cli):
+    cli(RUN)
+    cli(RUN, "data.batch_size=3", "runs=other")
+    one, three = rows(), rows(folder(Path("other")) / "records.csv")
+    assert folder().name == folder(Path("other")).name
+    for a, b in zip(one, three, strict=True):
+        assert float(a["mse"]) == pytest.approx(float(b["mse"]), rel=1e-4)
+
+
+def test_a_seed_is_another_run(cli: Cli):
+    cli(RUN.replace("wplus", "zplus"), "data.num=1")
+    cli(RUN.replace("wplus", "zplus"), "data.num=1", "seed=1")
+    assert len({row["mse"] for path in Path("runs").glob("*/*/records.csv") for row in rows(path)}) == 2
+
+
+def test_an_images_result_does_not_depend_on_the_others(cli: Cli):
+    line = "evaluate generator=toy method=bdinvert space=zplus method.num_steps=3 trainer=cpu"
+    cli(line, "data.num=3")
+    for name in ("toy-00000", "toy-00001"):
+        import shutil
+
+        shutil.rmtree(folder() / "images" / name)
+    before = rows()
+    cli(line, "data.num=3")
+    assert rows() == before
+
+
+def test_a_trace_is_a_side_file(cli: Cli):
+    cli(RUN, "trace=2", "data.num=1")
+    traced = rows(folder() / "images" / "toy-00000" / "trace.csv")
+    assert [row["step"] for row in traced] == ["0", "2"]
+    assert float(traced[1]["mse"]) < float(traced[0]["mse"])
+
+
+def test_another_protocol_costs_no_step(cli: Cli, no_descent: Callable[[], None]):
+    cli(RUN)
+    records = (folder() / "records.csv").read_bytes()
+    no_descent()
+    said = cli(f"score {folder()} protocol=pixel protocol.name=small protocol.resolution=12 protocol.metrics=[mse]")
+    assert said.status == 0
+    assert "protocol small" in said.out and "resized to 12" in said.out
+    scored = rows(folder() / "records-small.csv")
+    assert len(scored) == 4 and "psnr" not in scored[0]
+    assert scored[0]["mse"] != rows()[0]["mse"]
+    assert (folder() / "records.csv").read_bytes() == records
+
+
+@pytest.mark.parametrize(
+    ("fmt", "words"),
+    [
+        ("terminal", ["┃ space ", "│ W+ "]),
+        ("md", ["| space | MSE ↓ |", "|:--|--:|", "| W+ |"]),
+        ("latex", [r"\toprule", r"MSE $\downarrow$", r"\bottomrule"]),
+        ("csv", ["# protocol pixel", "\nW+,"]),
+    ],
+)
+def test_tables_in_each_format(cli: Cli, fmt: str, words: list[str]):
+    cli(RUN, "data.num=3")
+    cli(RUN.replace("wplus", "w"), "data.num=3")
+    printed = cli(f"table runs --format {fmt}").out
+    assert [word for word in words if word not in printed] == []
+    cli(f"table runs --format {fmt} --output table.txt")
+    assert Path("table.txt").read_text().strip() == printed.strip()
+
+
+def test_a_csv_table_can_be_read(cli: Cli):
+    cli(RUN, "data.num=3")
+    printed = cli("table runs --format csv").out
+    (row,) = csv.DictReader(io.StringIO("\n".join(x for x in printed.splitlines() if not x.startswith("#"))))
+    mean = sum(float(row["mse"]) for row in rows()) / 3
+    assert any(value and abs(_number(value) - mean) < 1e-5 for value in row.values())
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("inf")
+
+
+def test_pandas_reads_the_records(cli: Cli):
+    cli(RUN, "data.num=3")
+    frame = zinv.load(str(folder())).records()
+    assert len(frame) == 3
+    assert float(frame["mse"].iloc[0]) == float(rows()[0]["mse"])
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Path:
+    path = tmp_path / "experiments" / "tiny"
+    path.mkdir(parents=True)
+    (path / "experiment.yaml").write_text(
+        """
+title: Two spaces.
+base: {generator: toy, method: optimize, method.num_steps: 3, trainer: cpu, data.num: 3}
+rows:
+  - {space: wplus, label: everything}
+  - {space: w}
+table: {columns: [mse, ssim]}
+"""
+    )
+    return path
+
+
+def test_an_experiment_runs_each_row_and_tables_them(cli: Cli, experiment: Path, no_descent: Callable[[], None]):
+    said = cli("run tiny")
+    assert said.status == 0
+    assert "[1/2] everything" in said.out and "[2/2]" in said.out
+    assert "MSE ↓ ┃ SSIM ↑ ┃" in " ".join(said.out[said.out.rindex("┏") :].split())  # the columns asked for
+    assert not (experiment / "results.csv").exists()
+    no_descent()
+    assert cli("run tiny").status == 0
+    assert "everything" in cli("table tiny").out
+
+
+def test_results_are_committed_on_request_and_compared_otherwise(cli: Cli, experiment: Path):
+    cli("run tiny")
+    assert "written:" in cli("run tiny --update").out
+    committed = (experiment / "results.csv").read_bytes()
+    assert b"everything" in committed
+    said = cli("run tiny method.num_steps=4")
+    assert said.status == 0
+    assert (experiment / "results.csv").read_bytes() == committed
+    cli("table tiny --update")
+    assert (experiment / "results.csv").read_bytes() == committed
+
+
+def test_an_experiment_says_what_it_needs(cli: Cli, experiment: Path):
+    text = (experiment / "experiment.yaml").read_text()
+    (experiment / "experiment.yaml").write_text(text + "needs: [{file: nowhere, command: train model=pnorm}]\n")
+    said = cli("run tiny")
+    assert (said.status, said.err) == (2, "error: tiny needs nowhere; `zinv train model=pnorm` makes it.\n")
+
+
+def test_a_mistake_in_a_later_row_shows_before_the_first_runs(cli: Cli, experiment: Path):
+    text = (experiment / "experiment.yaml").read_text()
+    (experiment / "experiment.yaml").write_text(text.replace("{space: w}", "{space: w, method.lrr: 1}"))
+    said = cli("run tiny")
+    assert said.status == 2 and "method.lrr=1: no such key. Did you mean 'lr'?" in said.err
+    assert not Path("runs").exists()
+
+
+def test_a_name_is_the_label_of_the_row_and_no_other_run(cli: Cli):
+    cli(RUN, "data.num=1")
+    first = folder()
+    assert "mine" in cli(RUN, "data.num=1", "name=mine").out
+    assert folder() == first
+
+
+def test_records_over_two_digests_of_the_code_say_so(cli: Cli, monkeypatch: pytest.MonkeyPatch):
+    cli(RUN, "data.num=2")
+    monkeypatch.setattr(provenance, "_package_digest", lambda: "changed")
+    said = cli(f"{RUN} data.num=3 --keep")
+    assert said.status == 0
+    assert len({row["code"] for row in rows()}) == 2
+    assert "code" in said.out.lower()
+    fresh = cli(f"{RUN} data.num=3 --fresh")
+    assert fresh.status == 0
+    assert len({row["code"] for row in rows()}) == 1
