@@ -99,9 +99,7 @@ def campaign(given: argparse.Namespace, folder: Path) -> Outcome:
     return outcome
 
 
-def kill_until_done(
-    run: Campaign, name: str, seconds: float, num: int, rng: random.Random, outcome: Outcome
-) -> None:
+def kill_until_done(run: Campaign, name: str, seconds: float, num: int, rng: random.Random, outcome: Outcome) -> None:
     """One run, killed until it comes to its end by itself, or all kills are spent."""
     before: dict[str, tuple[int, int]] = {}
     while outcome.kills < num:

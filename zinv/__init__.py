@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load(path: str) -> Run:
+def load(path: Path | str) -> Run:
     """Open a finished or unfinished run folder; `zinv.load("runs/…").records()` is a pandas table."""
     from zinv.evaluation.store import Run
 

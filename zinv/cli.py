@@ -236,14 +236,14 @@ COMMANDS: Final[dict[str, Command]] = {
         "make one table of runs that are done",
         _table,
         (
-            Flag(("paths",), "run folders, folders of them, or experiments", "RUN", many=True),
-            Flag(("--against",), "row that the others are tested against", "ROW"),
+            Flag(("paths",), "run folders, folders of them, or an experiment and its overrides", "RUN", many=True),
+            Flag(("--against",), "published numbers to put beside: paper, or a YAML file of them", "NAME"),
             Flag(("--format",), "terminal (default), md, latex or csv", choices=("terminal", "md", "latex", "csv")),
             Flag(("--output",), "file to write; prints otherwise", "FILE"),
-            Flag(("--pivot",), "setting whose values become columns, such as space", "KEY"),
+            Flag(("--pivot",), "one metric, such as mse, with methods down and spaces across", "METRIC"),
             UPDATE,
         ),
-        "zinv table runs --against F/Z+ --format latex",
+        "zinv table runs --pivot mse --format latex",
     ),
     "train": Command(
         "train a network that parts load: a generator, an encoder, a demo network",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import lightning as L
@@ -104,3 +107,20 @@ def quiet() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     words = "num_workers|GPU available|sampler|predict_dataloader|treespec|Total length of|predict returned None"
     warnings.filterwarnings("ignore", message=f".*({words})")
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """SIGTERM stops at once, as Ctrl-C does; Lightning alone would make a note of it and go on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt

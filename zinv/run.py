@@ -115,7 +115,7 @@ def invert(path: Path, parts: Parts) -> Ranks:
     """Invert every image that is not finished, on all devices; returns the processes that did."""
     import lightning as L
 
-    from zinv.inverting import StoreWriter, quiet
+    from zinv.inverting import StoreWriter, quiet, stoppable
 
     quiet()
     trainer_settings = build(parts.config, "trainer")
@@ -137,7 +137,8 @@ def invert(path: Path, parts: Parts) -> Ranks:
     module = ImageModule(parts.source, lambda: Run.open(path).finished(), data["batch_size"], data["num_workers"])
     check_devices(trainer.world_size, len(parts.source))
     started = time.monotonic()
-    trainer.predict(parts.method, datamodule=module, return_predictions=False)
+    with stoppable():
+        trainer.predict(parts.method, datamodule=module, return_predictions=False)
     ranks = Ranks(trainer.global_rank, trainer.world_size, trainer.strategy.root_device)
     parts.method.to(ranks.device)
     counts, memory = ranks.gather(writer.count), ranks.gather(peak_memory())

@@ -106,13 +106,17 @@ def table(
     return 0
 
 
-def _rows(paths: Sequence[str]) -> tuple[list[Row], Experiment | None]:
+def _rows(arguments: Sequence[str]) -> tuple[list[Row], Experiment | None]:
+    """Rows of one experiment, with the overrides that it was run with, or of run folders."""
+    paths = [text for text in arguments if "=" not in text]
     if len(paths) == 1 and not Path(paths[0]).is_dir() and paths[0] in experiment_names():
         experiment = find_experiment(paths[0])
-        folders = [run_folder(compose(row)) for row in expand(experiment)]
+        overrides = [text for text in arguments if "=" in text]
+        folders = [run_folder(compose(layer(row, overrides))) for row in expand(experiment)]
         done = [folder for folder in folders if (folder / "records.csv").is_file()]
         if not done:
-            raise StoreError(f"{paths[0]}: none of its {len(folders)} runs is done yet. Start it with `zinv run {paths[0]}`.")
+            start = f"zinv run {' '.join(arguments)}"
+            raise StoreError(f"{paths[0]}: none of its {len(folders)} runs is done yet. Start it with `{start}`.")
         return [Row.read(folder) for folder in done], experiment
     runs = [run for path in paths or ["runs"] for run in runs_in(path)]
     if not runs:

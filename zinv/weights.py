@@ -21,22 +21,27 @@ Weights = Annotated[str, "weights"]
 """An argument that names a weight file, by its name in the manifest or by its path; it counts by its sha256."""
 
 SHIPPED: Final = Path(__file__).parent / "assets"
+TRAINED: Final = Path("runs") / "train"
+ARRAYS: Final = "*.npy"
 
 
 def folders() -> list[Path]:
-    """Where weight files are looked for, in order: `ZINV_WEIGHTS`, the user's data folder, the package's own."""
+    """Where weight files are looked for, in order.
+
+    The folders of `ZINV_WEIGHTS`, what `zinv train` made here, the user's data folder, the package's own.
+    """
     given = [Path(part) for part in os.environ.get("ZINV_WEIGHTS", "").split(os.pathsep) if part]
     home = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share"))
-    return [*given, home / "zinv", SHIPPED]
+    return [*given, TRAINED, home / "zinv", SHIPPED]
 
 
 def find(name: str) -> Path:
-    """The file of a weight name (`portraits/generator`, `lpips/vgg16`) or path.
+    """The file of a weight name (`portraits/generator`, `lpips/vgg16`) or path; a folder of `.npy` arrays is one too.
 
     Raises:
         WeightsError: there is no such file; says where it was looked for, and the nearest name or where to get it.
     """
-    if Path(name).is_file():
+    if Path(name).is_file() or any(Path(name).glob(ARRAYS)):
         return Path(name)
     published = PUBLISHED.get(name)
     for folder in folders() + (torch_caches() if published else []):
@@ -109,7 +114,10 @@ def names() -> list[str]:
 
 
 def sha256(path: Path) -> str:
-    """Digest of a file; computed once for each state of the file."""
+    """Digest of a file, or of a folder of arrays; computed once for each state of the file."""
+    if path.is_dir():
+        digests = [f"{file.name} {sha256(file)}" for file in sorted(path.glob(ARRAYS))]
+        return hashlib.sha256("\n".join(digests).encode()).hexdigest()
     status = path.stat()
     return _sha256(str(path), status.st_mtime_ns, status.st_size)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,12 +14,11 @@ from zinv.networks.operators import (
     EqualLinear,
     activate,
     demodulation,
-    downsampling_kernel,
-    interleave,
+    downsampled_conv,
+    low_pass,
     modulated_conv,
     pixel_norm,
     upsample_image,
-    upsampling_kernel,
 )
 
 TIGHT = {"rtol": 1e-12, "atol": 1e-12}
@@ -42,20 +42,22 @@ def up_then_fir(x: Tensor, weight: Tensor) -> Tensor:
     return fir(wide, 4, (1, 1))
 
 
-@pytest.mark.parametrize("size", [(4, 4), (5, 8)])
-def test_the_folded_upsampling_is_transposed_convolution_then_filter(size: tuple[int, int]):
-    x, weight = randn(2, 3, *size), randn(5, 3, 3, 3, seed=1)
-    ours = interleave(F.conv2d(x, upsampling_kernel(weight), padding=1))
-    torch.testing.assert_close(ours, up_then_fir(x, weight), **TIGHT)
+@pytest.mark.parametrize("padding", [1, 2])
+def test_the_low_pass_filter_is_separable_a_channel_at_a_time(padding: int):
+    x, taps = randn(2, 3, 5, 8), np.array([1, 3, 3, 1]) / 8
+    padded = np.pad(x.numpy(), ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    for axis in (2, 3):
+        padded = np.apply_along_axis(np.convolve, axis, padded, taps, mode="valid")
+    torch.testing.assert_close(low_pass(x, padding, gain=4.0), 4 * torch.from_numpy(padded), **TIGHT)
 
 
 @pytest.mark.parametrize("size", [1, 3])
-def test_the_folded_downsampling_is_filter_then_strided_convolution(size: int):
-    x, weight = randn(2, 3, 8, 8), randn(5, 3, size, size, seed=1)
+def test_downsampling_is_filter_then_strided_convolution(size: int):
+    x, weight, bias = randn(2, 3, 8, 8), randn(5, 3, size, size, seed=1), randn(5, seed=2)
     pad = 1 + size // 2
-    plain = F.conv2d(fir(x, 1, (pad, pad)), weight, stride=2)
-    ours = F.conv2d(x, downsampling_kernel(weight), stride=2, padding=pad)
-    torch.testing.assert_close(ours, plain, **TIGHT)
+    plain = F.conv2d(fir(x, 1, (pad, pad)), weight, bias, stride=2)
+    assert plain.shape == (2, 5, 4, 4)
+    torch.testing.assert_close(downsampled_conv(x, weight, bias), plain, **TIGHT)
 
 
 @pytest.mark.parametrize(("kernel", "up"), [(1, False), (3, False), (3, True)])
@@ -89,15 +91,6 @@ def test_the_skip_is_zero_insertion_padding_and_filter():
 def test_the_skip_keeps_a_constant_away_from_the_border():
     inner = upsample_image(torch.ones(1, 3, 8, 8))[:, :, 2:-2, 2:-2]
     torch.testing.assert_close(inner, torch.ones_like(inner))
-
-
-def test_interleave_puts_each_phase_in_its_place():
-    x = randn(2, 12, 4, 5)
-    expected = torch.empty(2, 3, 8, 10, dtype=x.dtype)
-    for phase, (a, b) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
-        expected[:, :, a::2, b::2] = x[:, 3 * phase : 3 * phase + 3]
-    assert torch.equal(interleave(x), expected)
-    assert torch.equal(interleave(x.contiguous(memory_format=torch.channels_last)), expected)
 
 
 def test_equalised_layers_scale_weight_and_bias():

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from PIL import Image as pil
 from torch import Tensor
@@ -17,7 +17,8 @@ from zinv.errors import DataError, suggest
 from zinv.images import Resize, read_image, resize
 from zinv.presets import preset_folders
 
-MAX_ID_BYTES = 100
+MAX_ID_BYTES: Final = 100
+NUMBER: Final = re.compile(r"(\d+)")
 
 
 class Folder(DataSource):
@@ -88,7 +89,7 @@ def pictures(path: str, recursive: bool = False) -> dict[str, str]:
         raise DataError(f"data.path={path}: there is no such folder.")
     found: dict[str, str] = {}
     for file in sorted(_files(path, _endings(), recursive), key=_natural):
-        name = safe_id(Path(file).stem)
+        name = safe_id(os.path.splitext(os.path.basename(file))[0])
         if name in found:
             both = f"{os.path.relpath(found[name], path)} and {os.path.relpath(file, path)}"
             raise DataError(f"data.path={path}: {both} would both be named '{name}'. Rename one of them.")
@@ -164,9 +165,10 @@ def _files(path: str, endings: frozenset[str], recursive: bool) -> Iterator[str]
                 yield entry.path
 
 
-def _natural(path: str) -> tuple[list[tuple[int, str]], str]:
-    parts = re.split(r"(\d+)", path)
-    return [(int(part), "") if i % 2 else (-1, part) for i, part in enumerate(parts)], path
+def _natural(path: str) -> tuple[list[str | int], str]:
+    parts: list[str | int] = [*NUMBER.split(path)]
+    parts[1::2] = map(int, parts[1::2])
+    return parts, path
 
 
 def _hint(path: str, recursive: bool) -> str:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zinv.networks.operators import ACTIVATION_GAIN, EqualLinear, activate, downsampling_kernel
+from zinv.networks.operators import ACTIVATION_GAIN, EqualLinear, activate, downsampled_conv
 
 
 class EqualConv(nn.Module):
@@ -25,12 +25,12 @@ class EqualConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight * self.weight_gain
-        stride, padding = 1, weight.shape[-1] // 2
+        bias = None if self.bias is None else self.bias * self.bias_gain
         if self.down:
-            weight, stride, padding = downsampling_kernel(weight), 2, padding + 1
-        if self.bias is None:
-            return F.conv2d(x, weight, stride=stride, padding=padding)
-        return activate(F.conv2d(x, weight, self.bias * self.bias_gain, stride=stride, padding=padding))
+            x = downsampled_conv(x, weight, bias)
+        else:
+            x = F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+        return x if bias is None else activate(x)
 
 
 class ResidualBlock(nn.Module):

@@ -48,58 +48,29 @@ class EqualLinear(nn.Module):
         return activate(x) if self.active else x
 
 
-@lru_cache(maxsize=8)
-def _fold(size: int) -> Tensor:
-    """Matrix `(size, size + 3)`: w @ M is the full convolution of w with the FIR filter [1, 3, 3, 1] / 8."""
-    fir, matrix = (1 / 8, 3 / 8, 3 / 8, 1 / 8), torch.zeros(size, size + 3, dtype=torch.float64)
-    for i in range(size):
-        matrix[i, i : i + 4] = torch.tensor(fir, dtype=torch.float64)
-    return matrix
+@lru_cache(maxsize=16)
+def _fir(device: torch.device, dtype: torch.dtype, gain: float) -> Tensor:
+    """StyleGAN2's low-pass filter `(4, 4)`: [1, 3, 3, 1] / 8 along both axes."""
+    with torch.inference_mode(False):
+        taps = torch.tensor([1 / 8, 3 / 8, 3 / 8, 1 / 8], device=device, dtype=dtype)
+        return torch.outer(taps, taps) * gain
 
 
-def _folded(weight: Tensor) -> Tensor:
-    """`(out, in, k, k)` to `(out, in, k + 3, k + 3)`: the kernel and the FIR filter in one."""
-    size = weight.shape[-1]
-    matrix = torch.kron(_fold(size), _fold(size)).to(weight)
-    return (weight.flatten(2) @ matrix).unflatten(2, (size + 3, size + 3))
-
-
-def upsampling_kernel(weight: Tensor) -> Tensor:
-    """Fold ×2 zero insertion, a 3 × 3 kernel and the FIR filter into one 3 × 3 kernel a phase.
-
-    Per axis, transposed convolution then FIR is `y[n] = sum_i x[i] K[n - 2i]`, `K[q] = sum_j f[j] w[q + j - 1]`,
-    q = -2 … 3. Even n meet K[2], K[0], K[-2] and odd n K[3], K[1], K[-1] at x[m-1], x[m], x[m+1].
-
-    Args:
-        weight: `(out, in, 3, 3)`, in the orientation of `conv_transpose2d`.
-
-    Returns:
-        `(4 * out, in, 3, 3)`, phase by phase, for `conv2d(padding=1)` and `interleave`.
-    """
-    taps = _folded(weight * 4).flip(2, 3)  # 4: the zeros inserted in between
-    return torch.cat([taps[:, :, 1 - a :: 2, 1 - b :: 2] for a in (0, 1) for b in (0, 1)])
-
-
-def interleave(x: Tensor) -> Tensor:
-    """Four phases `(N, 4 * C, H, W)` to `(N, C, 2H, 2W)`; moves whole pixels where memory is channels-last."""
-    num, channels, height, width = x.shape
-    x = x.permute(0, 2, 3, 1).reshape(num, height, width, 2, 2, channels // 4).transpose(2, 3)
-    return x.reshape(num, 2 * height, 2 * width, channels // 4).permute(0, 3, 1, 2)
-
-
-def downsampling_kernel(weight: Tensor) -> Tensor:
-    """Fold the FIR filter and a k × k kernel into the (k + 3) × (k + 3) kernel of one stride-2 convolution.
-
-    Its padding is k // 2 + 1; k is 1 or 3.
-    """
-    return _folded(weight)
+def low_pass(x: Tensor, padding: int, gain: float = 1.0) -> Tensor:
+    """Filter each channel: `(N, C, H, W)` to `(N, C, H + 2 * padding - 3, W + 2 * padding - 3)`."""
+    kernel = _fir(x.device, x.dtype, gain).expand(x.shape[1], 1, 4, 4)
+    return F.conv2d(x, kernel, padding=padding, groups=x.shape[1])
 
 
 def upsample_image(image: Tensor) -> Tensor:
-    """×2 up-sampling of the RGB skip: zero insertion, FIR [1, 3, 3, 1], zeros beyond the border."""
-    fir = image.new_tensor([1.0, 3.0, 3.0, 1.0]) / 4
-    kernel = torch.outer(fir, fir).expand(image.shape[1], 1, 4, 4)
+    """×2 up-sampling of the RGB skip: zero insertion, low-pass filter, zeros beyond the border."""
+    kernel = _fir(image.device, image.dtype, 4.0).expand(image.shape[1], 1, 4, 4)
     return F.conv_transpose2d(image, kernel, stride=2, padding=1, groups=image.shape[1])
+
+
+def downsampled_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Low-pass filter, then a k × k convolution of stride 2: `(N, in, H, W)` to `(N, out, H / 2, W / 2)`; k is 1 or 3."""
+    return F.conv2d(low_pass(x, padding=weight.shape[-1] // 2 + 1), weight, bias, stride=2)
 
 
 def modulated_conv(x: Tensor, weight: Tensor, style: Tensor, up: bool = False) -> Tensor:
@@ -111,11 +82,11 @@ def modulated_conv(x: Tensor, weight: Tensor, style: Tensor, up: bool = False) -
         x: `(N, in, H, W)`.
         weight: `(out, in, k, k)`.
         style: `(N, in)`.
-        up: double the resolution, as `upsampling_kernel` says.
+        up: double the resolution: zero insertion, convolution, low-pass filter.
     """
     x = x * style[:, :, None, None].to(x.dtype)
     if up:
-        return interleave(F.conv2d(x, upsampling_kernel(weight), padding=1))
+        return low_pass(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), padding=1, gain=4.0)
     return F.conv2d(x, weight, padding=weight.shape[-1] // 2)
 
 

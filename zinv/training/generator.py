@@ -96,7 +96,7 @@ class GeneratorTraining(Trainee):
         w_dim: int = 128,
         mapping_layers: int = 4,
         lr: float = 0.002,
-        r1: float = 0.05,
+        r1: float = 0.1,
         r1_every: int = 16,
         path_length: float = 2.0,
         path_every: int = 16,
@@ -179,23 +179,19 @@ class GeneratorTraining(Trainee):
         self.log("regression", loss.detach())
 
     def _adversarial(self, images: Tensor, codes: Tensor, step: int) -> None:
-        """Both players' steps from one pass of D.
-
-        With l = D(G(z)), the losses softplus(l) of D and softplus(-l) of G differ in dl by the factor -exp(-l), so
-        the gradient that D's own backward leaves at the pictures, times that factor, is G's.
-        """
+        """Both players' steps: one pass of G, and one of D on its pictures, from which both take their gradients."""
         ws, mixed = self._mixed(codes)
         fake = self.g(ws, self._noise(step))
         shown = fake.detach().requires_grad_(True)
-        logits, real = self.d(torch.cat([shown, images])).chunk(2)
-        self._update(1, F.softplus(logits).mean() + F.softplus(-real).mean())
-        assert shown.grad is not None
-        gradient = -shown.grad * torch.exp(-logits.detach()).clamp(max=1e4)[:, None, None, None]
+        logits, real = self.d(shown).float(), self.d(images).float()
+        g_loss = F.softplus(-logits).mean()
+        (gradient,) = torch.autograd.grad(g_loss, shown, retain_graph=True)
+        d_loss = F.softplus(logits).mean() + F.softplus(-real).mean()
+        self._update(1, d_loss)
         anchor = self._anchor(step)
         tie = anchor * _coarse_l1(fake, images, ~mixed) if anchor else 0.0
         self._update(0, (fake * gradient).sum() + tie)
-        self.log_dict({"g": F.softplus(-logits).mean().detach(), "d": F.softplus(logits).mean().detach()})
-        self.log("real", F.softplus(-real).mean().detach())
+        self.log_dict({"g": g_loss.detach(), "d": d_loss.detach()})
 
     def _seen(self, step: int) -> int:
         return (step - self.warmup_steps) * self.batch_size

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -24,8 +22,8 @@ class ZRadius(LatentSpace):
         low: shortest z, as a multiple of sqrt(z_dim).
         high: longest z, as a multiple of sqrt(z_dim).
 
-    >>> ZRadius(high=2.0).retract(torch.tensor([[30.0, 40.0]])).square().mean(1)
-    tensor([4.])
+    >>> radius(ZRadius(high=2.0).retract(torch.tensor([[30.0, 40.0]]))).round(decimals=3)
+    tensor([[2.]])
     """
 
     label = "Z(r)"
@@ -34,7 +32,7 @@ class ZRadius(LatentSpace):
     def __init__(self, low: float = 0.5, high: float = 2.0):
         super().__init__()
         if not 0 < low <= 1 <= high:
-            raise ConfigError(f"space.low={low}, space.high={high}: low must be above 0 and at most 1, high at least 1.")
+            raise ConfigError(f"space.low={low}, space.high={high}: not 0 < low <= 1 <= high.")
         self.low, self.high = low, high
 
     def code_shape(self, generator: Generator) -> tuple[int, ...]:
@@ -80,4 +78,4 @@ class ZRadius(LatentSpace):
 
 def radius(code: Tensor) -> Tensor:
     """Length of z as a multiple of sqrt(z_dim), `(N, 1)`."""
-    return code.norm(dim=-1, keepdim=True) / math.sqrt(code.shape[-1])
+    return code.square().mean(-1, keepdim=True).sqrt()

@@ -1,0 +1,93 @@
+"""Two processes on the CPU (gloo): each image once, an uneven rest, an empty rank; the records of one process."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch.distributed
+
+CHECKOUT = Path(__file__).parents[1]
+RUN = "evaluate generator=toy method=bdinvert space=zplus method.num_steps=3 trainer=cpu"
+Cli = Callable[..., Any]
+
+pytestmark = [
+    pytest.mark.required,
+    pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch was built without gloo"),
+]
+
+
+def two_processes(*more: str) -> str:
+    """Run with two devices, and what was printed."""
+    path = os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-m", "zinv", *RUN.split(), "trainer.strategy=ddp", "trainer.devices=2", *more],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def folder(root: str) -> Path:
+    (path,) = Path(root).glob("*/*")
+    return path
+
+
+def ranks(root: str) -> list[Any]:
+    """How many images each process did, at each start."""
+    return [start["ranks"] for start in json.loads((folder(root) / "run.json").read_text())["starts"]]
+
+
+def test_two_processes_give_the_records_of_one(cli: Cli):
+    printed = two_processes("data.num=5", "runs=two")
+    assert ranks("two") == [[3, 2]]
+    assert printed.count("F/Z+") == 1
+    with open(folder("two") / "times.csv") as file:
+        assert [row["rank"] for row in csv.DictReader(file)] == ["0", "1", "0", "1", "0"]
+    cli(f"{RUN} data.num=5 runs=one")
+    assert ranks("one") == [[5]]
+    assert (folder("two") / "records.csv").read_bytes() == (folder("one") / "records.csv").read_bytes()
+
+    two_processes("data.num=6", "runs=two")  # one image is left: the second process has nothing to do
+    assert ranks("two") == [[3, 2], [1, 0]]
+    cli(f"{RUN} data.num=6 runs=one")
+    assert (folder("two") / "records.csv").read_bytes() == (folder("one") / "records.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_picture_that_cannot_be_read_stops_no_process(cli: Cli):
+    from PIL import Image
+
+    Path("photos").mkdir()
+    for i in range(3):
+        Image.new("RGB", (16, 16), (80 * i, 20, 30)).save(f"photos/{i}.png")
+    Path("photos/1.png").write_bytes(b"x")
+    command = [*RUN.split(), "trainer.strategy=ddp", "trainer.devices=2", "data=folder", "data.path=photos"]
+    path = os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-m", "zinv", *command],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "failed: 1: 1.png: not a readable picture" in done.stdout
+    assert ranks("runs") == [[2, 1]]
+
+
+def test_more_processes_than_images_start_nothing(cli: Cli):
+    said = cli(f"{RUN} trainer.strategy=ddp trainer.devices=3 data.num=2")
+    assert (said.status, said.err) == (2, "error: trainer.devices=3: there are only 2 images.\n")

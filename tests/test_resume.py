@@ -1,0 +1,111 @@
+"""Runs that are killed: nothing is lost, nothing is done twice, and the records are the same byte for byte."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[1]
+RUN = "evaluate generator=toy method=bdinvert space=zplus method.num_steps=60 data.num=6 data.batch_size=1 trainer=cpu"
+Cli = Callable[..., Any]
+
+
+def _as_a_shell_does() -> None:
+    """Ctrl-C works also where the tests run in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def start(*more: str) -> subprocess.Popen[str]:
+    """The run in a process of its own, of one thread."""
+    path = os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        [sys.executable, "-m", "zinv", *RUN.split(), *more],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_as_a_shell_does,
+    )
+
+
+def finished(root: str = "runs") -> dict[str, int]:
+    """Finished images, and when each was finished."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in Path(root).glob("*/*/images/[!.]*/result.json")}
+
+
+def wait_for(process: subprocess.Popen[str], number: int) -> None:
+    """Until so many images are finished."""
+    deadline = time.monotonic() + 300
+    while len(finished()) < number:
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()
+        time.sleep(0.01)
+
+
+def stop(process: subprocess.Popen[str], how: signal.Signals) -> str:
+    """Signal it, and what it said."""
+    process.send_signal(how)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == (-how if how == signal.SIGKILL else 130), said
+    return said
+
+
+def records(root: str) -> bytes:
+    (path,) = Path(root).glob("*/*/records.csv")
+    return path.read_bytes()
+
+
+def test_killed_and_interrupted_runs_end_as_an_undisturbed_one(cli: Cli):
+    process = start()
+    wait_for(process, 1)
+    time.sleep(0.05)
+    stop(process, signal.SIGKILL)
+    first = finished()
+    process = start()
+    wait_for(process, len(first) + 1)
+    said = stop(process, signal.SIGINT)
+    assert "stopped. Every finished image is kept; the same command goes on from there: zinv evaluate" in said
+    assert "Traceback" not in said
+    second = finished()
+    assert first.items() <= second.items() and len(second) < 6
+    assert cli(RUN).status == 0
+    assert second.items() <= finished().items()
+    assert cli(f"{RUN} runs=undisturbed").status == 0
+    assert records("runs") == records("undisturbed")
+
+
+@pytest.mark.slow
+def test_five_kills_at_random_moments(cli: Cli):
+    began = time.monotonic()
+    undisturbed = start("runs=undisturbed")
+    undisturbed.communicate()
+    lasts, rng = time.monotonic() - began, random.Random()
+    for _ in range(5):
+        process, before = start(), finished()
+        try:
+            process.wait(rng.uniform(0.2, 0.8) * lasts)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        process.communicate()
+        assert before.items() <= finished().items()
+    process = start()
+    process.communicate()
+    assert process.returncode == 0
+    assert records("runs") == records("undisturbed")
+    assert not list(Path("runs").glob("*/*/images/.*"))
+
+
+@pytest.mark.slow
+def test_sigterm_stops_at_once(cli: Cli):
+    """As a scheduler sends it; Lightning alone would go on."""
+    process = start()
+    wait_for(process, 1)
+    assert "the same command goes on from there" in stop(process, signal.SIGTERM)
