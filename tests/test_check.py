@@ -176,7 +176,10 @@ class Noisy(StyleGAN2):
 def test_a_generator_that_draws_noise_is_named():
     toy = toy_stylegan2()
     found = reasons(GeneratorContract(Noisy(toy.arch, toy.mapping_network, toy.synthesis_network)))
-    assert "a second rendering: it differs" in found["Rendering draws nothing and keeps no state, and the networks are frozen"]
+    assert (
+        "a second rendering: it differs"
+        in found["Rendering draws nothing and keeps no state, and the networks are frozen"]
+    )
     assert "At every point, a feature edited into itself changes nothing" in found
 
 
@@ -225,7 +228,9 @@ def test_it_prints_a_line_a_promise(cli: Cli):
     assert lines[-1] == "zinv.spaces.z.Z: every promise is kept."
     said = cli("check zinv_test_check.Far")
     assert said.status == 1
-    assert "  BROKEN  Starts lie in the space, and retracting twice is retracting once (the start, retracted: " in said.out
+    assert (
+        "  BROKEN  Starts lie in the space, and retracting twice is retracting once (the start, retracted: " in said.out
+    )
     assert said.out.splitlines()[-1] == "zinv_test_check.Far: 2 promises are broken."
     said = cli("check zinv_test_check.Fails")
     assert said.status == 1 and "  BROKEN  It can be used at all (KeyError: 'nothing')" in said.out

@@ -55,7 +55,7 @@ def test_the_wheel_has_code_presets_and_assets(wheel: Path):
 
 @pytest.mark.slow
 @pytest.mark.required
-def test_an_installed_zinv_finds_its_presets_from_an_empty_folder(wheel: Path, tmp_path: Path):
+def test_an_installed_zinv_works_from_an_empty_folder(wheel: Path, tmp_path: Path):
     venv.create(tmp_path / "venv", system_site_packages=True, with_pip=False)
     own = next((tmp_path / "venv").glob("lib/python*/site-packages"))
     zipfile.ZipFile(wheel).extractall(own)
@@ -71,3 +71,11 @@ def test_an_installed_zinv_finds_its_presets_from_an_empty_folder(wheel: Path, t
         cwd=tmp_path / "empty", env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert str(own / "zinv" / "configs") in where.stdout
+    environment["OMP_NUM_THREADS"] = "1"
+    evaluated = subprocess.run(
+        [command[0], "-m", "zinv", "evaluate", "generator=toy", "method.num_steps=2", "trainer=cpu"],
+        cwd=tmp_path / "empty", env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert "protocol pixel" in evaluated.stdout
+    assert list((tmp_path / "empty" / "runs").glob("*/*/records.csv"))

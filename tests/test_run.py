@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,14 @@ import pytest
 import yaml
 
 import zinv
+from zinv.config import expand, experiment_names, find_experiment, layer
+from zinv.errors import WeightsError
 from zinv.evaluation import provenance
 from zinv.methods import bdinvert, optimize
+from zinv.weights import find
 
 RUN = "evaluate generator=toy method=optimize space=wplus method.num_steps=3 trainer=cpu"
+REPLACED = {"generator": "toy", "data": "toy", "loss": "pixel", "protocol": "pixel", "trainer": "cpu"}
 Cli = Callable[..., Any]
 
 
@@ -137,8 +142,6 @@ def test_an_images_result_does_not_depend_on_the_others(cli: Cli):
     line = "evaluate generator=toy method=bdinvert space=zplus method.num_steps=3 trainer=cpu"
     cli(line, "data.num=3")
     for name in ("toy-00000", "toy-00001"):
-        import shutil
-
         shutil.rmtree(folder() / "images" / name)
     before = rows()
     cli(line, "data.num=3")
@@ -277,3 +280,28 @@ def test_records_over_two_digests_of_the_code_say_so(cli: Cli, monkeypatch: pyte
     fresh = cli(f"{RUN} data.num=3 --fresh")
     assert fresh.status == 0
     assert len({row["code"] for row in rows()}) == 1
+
+
+@pytest.mark.parametrize("name", experiment_names())
+def test_the_first_run_of_an_experiment_works_on_the_toy_generator(cli: Cli, name: str):
+    first = expand(find_experiment(name))[0]
+    kept = [override for override in first if override.partition(".")[0].partition("=")[0] not in REPLACED]
+    small = [f"{group}={choice}" for group, choice in REPLACED.items()]
+    given = layer(kept, [*small, "data.num=2", "method.num_steps=2"])
+    assert cli("evaluate", *given).status == 0
+    assert len(rows()) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.required
+def test_the_demo_with_two_images_and_twenty_steps(cli: Cli):
+    try:
+        find("portraits/generator")
+    except WeightsError as error:
+        pytest.skip(str(error))
+    said = cli("run demo data.num=2 method.num_steps=20")
+    assert said.status == 0
+    printed = said.out[said.out.rindex("[14/14]") :]
+    for label in ("Z", "Z+", "W", "W+", "W(P_N)", "W+(P_N)", "S", "F/Z", "F/Z+", "F/W", "F/W+", "F/W+(P_N)", "F/S"):
+        assert f"│ {label} " in printed
+    assert "F alone" in printed

@@ -148,6 +148,7 @@ class TermContract(Contract):
     def __init__(self, term: LossTerm, size: int = 64) -> None:
         self._term, self._code = term, _randn((len(IDS), 8))
         self._target, self._image = _pictures(size), _pictures(size, seed=1)
+        self._given = self._image.clone(), self._target.clone()
 
     def values(self) -> None:
         """One number an image."""
@@ -173,10 +174,11 @@ class TermContract(Contract):
 
     def pure(self) -> None:
         """The same input gives the same value, and is left as it was."""
-        given, state = (self._image.clone(), self._target.clone()), digest(self._term.state_dict())
+        state = digest(self._term.state_dict())
         _require_equal("the value of a second call", self._value(self._image), self._value(self._image), 0.0)
         _require(digest(self._term.state_dict()) == state, "a call changed the term's state")
-        _require(torch.equal(self._image, given[0]) and torch.equal(self._target, given[1]), "a call changed its input")
+        kept = torch.equal(self._image, self._given[0]) and torch.equal(self._target, self._given[1])
+        _require(kept, "a call changed its input")
 
     def _value(self, image: Tensor, index: int | None = None) -> Tensor:
         part = slice(None) if index is None else slice(index, index + 1)
@@ -355,7 +357,7 @@ def _require_shape(name: str, value: object, shape: Sequence[int]) -> None:
 def _require_equal(name: str, value: Tensor, expected: Tensor, tolerance: float = TOLERANCE) -> None:
     _require(value.shape == expected.shape, f"{name}: its shape is {tuple(value.shape)}, not {tuple(expected.shape)}")
     same = torch.allclose(value, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
-    _require(same, f"{name}: it differs by up to {float((value - expected).abs().max()):.2g}")
+    _require(same, f"{name}: it differs by up to {float((value - expected).detach().abs().max()):.2g}")
 
 
 def _digest(generator: Generator) -> str:

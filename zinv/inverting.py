@@ -17,6 +17,7 @@ from torch import Tensor
 
 from zinv.data.base import DataSource
 from zinv.data.sampler import Batch
+from zinv.evaluation.files import Json
 from zinv.evaluation.progress import Progress
 from zinv.evaluation.store import Run
 from zinv.images import pixels_sha256
@@ -60,7 +61,9 @@ class StoreWriter(L.Callback):
             self.run.fail(name, reason, "data")
         if outputs is not None:
             seconds = (time.monotonic() - self.started) / len(batch.ids)
-            write_batch(self.run, pl_module, outputs, batch, {"seconds": round(seconds, 3), "rank": trainer.global_rank})
+            write_batch(
+                self.run, pl_module, outputs, batch, {"seconds": round(seconds, 3), "rank": trainer.global_rank}
+            )
         self.count += len(batch.ids) + len(batch.failures)
         if self.progress:
             self.progress.advance(len(batch.ids) + len(batch.failures))
@@ -75,14 +78,12 @@ class StoreWriter(L.Callback):
 
 
 @torch.no_grad()
-def write_batch(
-    run: Run, method: Inverter, inversion: Inversion, batch: Batch, times: dict[str, float | int]
-) -> None:
+def write_batch(run: Run, method: Inverter, inversion: Inversion, batch: Batch, times: dict[str, float | int]) -> None:
     """Store each image of a batch."""
     images = method.reconstruct(inversion)
     for i, name in enumerate(batch.ids):
         tensors, metadata = inversion.image(i)
-        result = {
+        result: dict[str, Json] = {
             "target_sha256": pixels_sha256(batch.target[i]),
             "losses": {term: float(value[i]) for term, value in inversion.losses.items()},
             "num_steps": method.num_steps,

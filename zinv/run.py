@@ -143,8 +143,12 @@ def invert(path: Path, parts: Parts) -> Ranks:
     parts.method.to(ranks.device)
     counts, memory = ranks.gather(writer.count), ranks.gather(peak_memory())
     if ranks.first:
-        facts = {"ranks": counts, "peak_memory_bytes": max(memory), "device": device_name(ranks.device)}
-        Run.open(path).note(wall_seconds=round(time.monotonic() - started, 3), **facts)
+        Run.open(path).note(
+            ranks=counts,
+            peak_memory_bytes=max(memory),
+            device=device_name(ranks.device),
+            wall_seconds=round(time.monotonic() - started, 3),
+        )
     return ranks
 
 

@@ -77,7 +77,9 @@ def experiment_table(experiment: Experiment, rows: Sequence[Row]) -> Table:
     """The table as `experiment.yaml` draws it: `columns`, `extras`, `median`."""
     unknown = set(experiment.table) - {"columns", "extras", "median"}
     if unknown:
-        raise ConfigError(f"{experiment.name}: table.{sorted(unknown)[0]}: no such key. Choose from: columns, extras, median.")
+        raise ConfigError(
+            f"{experiment.name}: table.{sorted(unknown)[0]}: no such key. Choose from: columns, extras, median."
+        )
     return make_table(rows, **experiment.table)  # type: ignore[arg-type]
 
 

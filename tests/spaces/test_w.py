@@ -130,7 +130,9 @@ def test_the_released_weight_spreads_the_mean_over_the_dead_rows():
     assert space.penalty_weight * 18 / 14 == pytest.approx(0.01)
 
 
-@pytest.mark.parametrize(("preset", "psi", "cutoff"), [("w", 1, None), ("w_released", 0.7, 8), ("wplus_released", 1, None)])
+@pytest.mark.parametrize(
+    ("preset", "psi", "cutoff"), [("w", 1, None), ("w_released", 0.7, 8), ("wplus_released", 1, None)]
+)
 def test_presets_of_the_paper_and_of_the_released_code(preset: str, psi: float, cutoff: int | None):
     space = build(compose([f"space={preset}", "generator=toy"]), "space")
     assert (space.truncation_psi, space.truncation_cutoff, space.start) == (psi, cutoff, "mean")

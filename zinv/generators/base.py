@@ -107,7 +107,7 @@ class Generator(nn.Module, ABC):
 
 
 def base_size(generator: Generator) -> int:
-    """Default side of a base code: 16 from 128 pixels on, an eighth below, at least 8 (design: max(8, min(16, R / 8)))."""
+    """Default side of a base code, max(8, min(16, R / 8)): 16 from 128 pixels on, 8 below."""
     return max(8, min(16, generator.resolution // 8))
 
 

@@ -11,7 +11,13 @@ from torch import Tensor
 
 from zinv.errors import CheckpointError
 from zinv.generators.base import BaseCode, FeatureEdit, Generator, Noise, Styles
-from zinv.networks.stylegan2 import MappingNetwork, StyleGAN2Architecture, SynthesisNetwork, styled_layers
+from zinv.networks.stylegan2 import (
+    MappingNetwork,
+    StyledConv,
+    StyleGAN2Architecture,
+    SynthesisNetwork,
+    styled_layers,
+)
 from zinv.weights import digest, write
 
 
@@ -116,8 +122,9 @@ class StyleGAN2(Generator):
         if noise == "none":
             return {}
         if noise == "const":
-            return {name: self.synthesis_network.layer(name).noise_const[None, None] for name in self.noise_layers}  # type: ignore[union-attr,index]
-        return dict(zip(self.noise_layers, noise, strict=True))  # type: ignore[arg-type]
+            layers = {name: self.synthesis_network.layer(name) for name in self.noise_layers}
+            return {name: x.noise_const[None, None] for name, x in layers.items() if isinstance(x, StyledConv)}
+        return dict(zip(self.noise_layers, noise, strict=True))
 
 
 def _order(name: str) -> tuple[int, int]:

@@ -69,10 +69,8 @@ class Inverter(L.LightningModule, ABC):
         return self.invert(batch.target, image_rngs(self.seed, batch.ids))
 
 
-def best_start(
-    space: LatentSpace, generator: Generator, rngs: Rngs, evaluate: Callable[[Tensor], Tensor]
-) -> Tensor:
-    """The space's start `(N, *K)`: one, or the best of its prior draws by `evaluate` (code to `(N,)`), image by image."""
+def best_start(space: LatentSpace, generator: Generator, rngs: Rngs, evaluate: Callable[[Tensor], Tensor]) -> Tensor:
+    """The space's start `(N, *K)`: one, or the best of its prior draws by `evaluate`, code to `(N,)`."""
     best = space.initial(generator, rngs)
     if space.num_starts == 1:
         return best

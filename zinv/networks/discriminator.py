@@ -47,7 +47,7 @@ class ResidualBlock(nn.Module):
 
 
 def minibatch_std(x: Tensor, group: int = 4) -> Tensor:
-    """One more channel: the standard deviation over neighbours of the batch, averaged (Karras et al. 2018, section 3)."""
+    """One more channel: the standard deviation over neighbours in the batch (Karras et al. 2018, section 3)."""
     num, _, height, width = x.shape
     group = math.gcd(num, group)
     deviation = (x.float().unflatten(0, (-1, group)).var(1, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))

@@ -1,4 +1,4 @@
-"""Operators of StyleGAN networks in plain PyTorch: equalised layers, FIR resampling, shared-weight modulated convolution."""
+"""Operators of StyleGAN networks in plain PyTorch: equalised layers, FIR resampling, modulation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ACTIVATION_GAIN = math.sqrt(2)
 def activate(x: Tensor, clamp: float | None = None) -> Tensor:
     """Leaky ReLU of slope .2, clamped where the checkpoint says so.
 
-    StyleGAN2's gain of sqrt(2) is left to the caller, who folds it into what it multiplies anyway: lrelu(gx) = g lrelu(x).
+    StyleGAN2's gain of sqrt(2) is left to the caller, who folds it into what multiplies anyway: lrelu(gx) = g lrelu(x).
     """
     x = F.leaky_relu(x, LRELU_SLOPE)
     return x if clamp is None else x.clamp(-clamp, clamp)
@@ -69,7 +69,7 @@ def upsample_image(image: Tensor) -> Tensor:
 
 
 def downsampled_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Low-pass filter, then a k × k convolution of stride 2: `(N, in, H, W)` to `(N, out, H / 2, W / 2)`; k is 1 or 3."""
+    """Low-pass, then a k × k convolution of stride 2: `(N, in, H, W)` to `(N, out, H / 2, W / 2)`; k is 1 or 3."""
     return F.conv2d(low_pass(x, padding=weight.shape[-1] // 2 + 1), weight, bias, stride=2)
 
 

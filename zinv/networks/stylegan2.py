@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -143,9 +144,13 @@ class SynthesisNetwork(nn.Module):
             width, below = arch.channels[k], arch.channels[max(k - 1, 0)]
             self.add_module(f"b{resolution}", SynthesisBlock(below, width, arch.w_dim, resolution, arch.clamp))
 
-    def layer(self, name: str) -> nn.Module:
+    def layer(self, name: str) -> StyledConv | ToRGB:
         """The module of a layer's name, such as `b16.conv0`."""
-        return self.get_submodule(name)
+        return cast(StyledConv | ToRGB, self.get_submodule(name))
+
+    def block(self, resolution: int) -> SynthesisBlock:
+        """The block of a resolution."""
+        return cast(SynthesisBlock, self.get_submodule(f"b{resolution}"))
 
     def forward(
         self,
@@ -180,7 +185,7 @@ class SynthesisNetwork(nn.Module):
         point, x = base if base is not None else ("", self._constant(styles))
         rgb: Tensor | None = None
         for resolution in self._computed(point):
-            block, name = self.get_submodule(f"b{resolution}"), f"b{resolution}"
+            block, name = self.block(resolution), f"b{resolution}"
             if f"{name}.conv0" in styles and point != f"{name}.conv0":
                 x = visit(f"{name}.conv0", block.conv0(x, styles[f"{name}.conv0"], noise.get(f"{name}.conv0")))
             x = block.conv1(x, styles[f"{name}.conv1"], noise.get(f"{name}.conv1"))
@@ -191,8 +196,7 @@ class SynthesisNetwork(nn.Module):
         return rgb, found
 
     def _constant(self, styles: Mapping[str, Tensor]) -> Tensor:
-        const: Tensor = self.get_submodule("b4").const  # type: ignore[assignment]
-        return const.expand(next(iter(styles.values())).shape[0], -1, -1, -1)
+        return self.block(4).const.expand(next(iter(styles.values())).shape[0], -1, -1, -1)
 
     def _computed(self, point: str) -> list[int]:
         if not point:

@@ -6,7 +6,7 @@ import copy
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -83,7 +83,7 @@ class GeneratorTraining(Trainee):
         num_workers: processes that load batches.
     """
 
-    name: ClassVar[str] = "generator"
+    name = "generator"
 
     def __init__(
         self,
@@ -126,6 +126,7 @@ class GeneratorTraining(Trainee):
             self.g, self.d = GeneratorNetworks(self.arch), Discriminator(channels)
         self.g_ema = copy.deepcopy(self.g).requires_grad_(False).eval()
         self.register_buffer("path_mean", torch.zeros(()))
+        self.path_mean: Tensor
         self.to(memory_format=torch.channels_last)
         if initial:
             self.load_state(initial)
@@ -230,7 +231,7 @@ class GeneratorTraining(Trainee):
         return w[:, None].expand(-1, self.arch.num_ws, -1)
 
     def _mixed(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """ws `(N, num_ws, w_dim)`, where a share of the images takes the upper rows from another code; and which do."""
+        """Rows `(N, num_ws, w_dim)`, where a share of the images takes the upper rows from another code."""
         num = codes.shape[0]
         w, other = self.g.mapping(torch.cat([codes, torch.randn_like(codes)])).chunk(2)
         self.g.mapping.w_avg.lerp_(w.detach().float().mean(0), 0.005)
@@ -247,8 +248,8 @@ class GeneratorTraining(Trainee):
 
     @torch.no_grad()
     def _average(self) -> None:
-        ours, theirs = list(self.g_ema.parameters()), list(self.g.parameters())
-        torch._foreach_lerp_(ours, theirs, 1 - self.ema_decay)
+        for ours, theirs in zip(self.g_ema.parameters(), self.g.parameters(), strict=True):
+            ours.lerp_(theirs, 1 - self.ema_decay)
         self.g_ema.mapping.w_avg.copy_(self.g.mapping.w_avg)
 
     def samples(self) -> Tensor:

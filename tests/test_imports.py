@@ -1,0 +1,112 @@
+"""Imports point down: a module imports from lower rows only, and inside its folder without going round in circles."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[1]
+ROWS = [
+    ["errors", "published", "seeding"],
+    ["images", "values", "weights"],
+    ["presets"],
+    ["networks"],
+    ["generators", "metrics", "data"],
+    ["spaces", "losses"],
+    ["directions"],
+    ["methods", "training"],
+    ["evaluation", "contracts"],
+    ["config"],
+    ["ranks", "inverting", "train", "check"],
+    ["scoring", "listing"],
+    ["run"],
+    ["sweep"],
+    ["cli"],
+    ["__main__"],
+]
+ROW = {name: i for i, row in enumerate(ROWS) for name in row}
+
+
+def modules() -> dict[str, Path]:
+    """Every module's file by its dotted name without `zinv.`; a folder's `__init__` has the folder's name."""
+    found = {}
+    for path in (CHECKOUT / "zinv").rglob("*.py"):
+        parts = path.relative_to(CHECKOUT / "zinv").with_suffix("").parts
+        found[".".join(part for part in parts if part != "__init__")] = path
+    return {name: path for name, path in found.items() if name}
+
+
+MODULES = modules()
+
+
+def imported(path: Path) -> set[str]:
+    """What a file imports of zinv, by those names; imports inside functions count."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {name if name.removeprefix("zinv.") in MODULES else str(node.module) for name in names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return {name.removeprefix("zinv.") for name in found if name.startswith("zinv.")}
+
+
+def unit(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def test_every_module_has_a_row():
+    assert {unit(name) for name in MODULES} <= set(ROW)
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_a_module_imports_from_lower_rows_only(name: str):
+    others = {other for other in imported(MODULES[name]) if unit(other) != unit(name)}
+    assert {other for other in others if ROW[unit(other)] >= ROW[unit(name)]} == set()
+
+
+def test_no_circles_inside_a_folder():
+    graph = {name: {other for other in imported(path) if unit(other) == unit(name)} for name, path in MODULES.items()}
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize("base", ["generators", "metrics", "data", "spaces", "losses", "methods", "training"])
+def test_a_base_imports_none_of_its_members(base: str):
+    inside = {other for other in imported(MODULES[f"{base}.base"]) if unit(other) == base}
+    assert inside <= {"methods.descent", "methods.inversion"}  # what every method is made of
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")])}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_import_zinv_is_light():
+    heavy = ("torch", "lightning", "numpy", "pandas", "omegaconf", "PIL")
+    done = run(f"import sys, zinv; print([name for name in {heavy} if name in sys.modules])")
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.slow
+def test_help_answers_in_half_a_second_and_show_in_little_more_than_lightning_takes():
+    def seconds(code: str) -> float:
+        """Of processor time, the best of three: other programs may run beside."""
+        best = float("inf")
+        for _ in range(3):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            assert run(code).returncode == 0
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            best = min(best, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+        return best
+
+    assert seconds("from zinv.cli import main; main(['--help'])") < 0.5
+    show = "from zinv.cli import main; main(['show', 'generator=toy', 'space=zplus', 'method=bdinvert'])"
+    assert seconds(show) <= 1.3 * seconds("import lightning")
