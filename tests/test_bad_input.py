@@ -1,4 +1,4 @@
-"""Wrong input: each kind gets one line that says what is wrong, or a recorded row with its reason; the rest finishes."""
+"""Wrong input: each kind gets one line that says what is wrong, or a recorded row and its reason; the rest goes on."""
 
 from __future__ import annotations
 

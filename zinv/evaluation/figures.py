@@ -53,7 +53,7 @@ def draw_grid(rows: Sequence[tuple[str, Sequence[Tensor]]], side: int | None = N
     pad = max(2, side // 32)
     pictures = Image.fromarray(to_uint8(grid(_fit(images, side), columns, pad)[None])[0].numpy())
     font = ImageFont.load_default(size=max(14, side // 6))
-    margin = 2 * pad + max(int(font.getlength(label)) for label, _ in rows)
+    margin = 3 * pad + max(int(font.getlength(label)) for label, _ in rows)
     sheet = Image.new("RGB", (margin + pictures.width, pictures.height), "white")
     sheet.paste(pictures, (margin, 0))
     pen = ImageDraw.Draw(sheet)

@@ -66,6 +66,10 @@ class Trainee(L.LightningModule, ABC):
     def measure(self) -> dict[str, float]:
         """Quality on data that was not trained on, for the card."""
 
+    def side_exports(self) -> dict[str, tuple[dict[str, Tensor], dict[str, str]]]:
+        """Files by name that are written beside the export, with float16 tensors; none by default."""
+        return {}
+
     def samples(self) -> Tensor | None:
         """Pictures `(N, 3, H, W)` for a sheet that is drawn at each checkpoint; none by default."""
         return None

@@ -88,6 +88,8 @@ def _export(trainee: Trainee, file: Path) -> None:
     trainee.eval()
     tensors, metadata = trainee.export()
     weights.write(file, tensors, metadata, trainee.stored_half)
+    for name, (others, facts) in trainee.side_exports().items():
+        weights.write(file.with_name(f"{name}.safetensors"), others, facts, half=True)
 
 
 def _quiet() -> None:

@@ -270,17 +270,17 @@ class GeneratorTraining(Trainee):
             self.g_ema.mapping.w_avg.copy_(mean / len(z))
         return dict(self.g_ema.state_dict()), self._metadata("stylegan2")
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """G, its average and D, to go on from elsewhere."""
-        tensors = {k: v for k, v in self.state_dict().items() if k.startswith(("g.", "g_ema.", "d.", "path_mean"))}
-        return tensors, self._metadata("stylegan2_training_state")
-
-    def discriminator(self) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """The discriminator's tensors."""
-        return dict(self.d.state_dict()), self._metadata("stylegan2_discriminator")
+    def side_exports(self) -> dict[str, tuple[dict[str, Tensor], dict[str, str]]]:
+        """The discriminator; and G, its average and D, to go on from elsewhere with `initial`."""
+        kept = ("g.", "g_ema.", "d.", "path_mean")
+        state = {k: v for k, v in self.state_dict().items() if k.startswith(kept)}
+        return {
+            "discriminator": (dict(self.d.state_dict()), self._metadata("stylegan2_discriminator")),
+            "generator_state": (state, self._metadata("stylegan2_training_state")),
+        }
 
     def load_state(self, weights: str) -> None:
-        """Go on from a file that `state` gave."""
+        """Go on from a `generator_state` file."""
         self.load_state_dict(read(find(weights))[0], strict=True)
 
     def _metadata(self, kind: str) -> dict[str, str]:
