@@ -131,6 +131,16 @@ def test_an_encoder_of_another_generator(cli: Cli):
     assert said == expected
 
 
+def test_an_encoder_that_was_trained_again_is_another_run(cli: Cli, monkeypatch: pytest.MonkeyPatch):
+    """encoder=auto names none, so the run itself remembers which it was."""
+    monkeypatch.setenv("ZINV_WEIGHTS", ".")
+    for _ in range(2):
+        encoder = BaseCodeEncoder(8, 16, width=4)
+        write(Path("e.safetensors"), encoder.state_dict(), encoder.metadata(toy_stylegan2().sha256, "b8.conv0"))
+        said = cli(TOY.replace("optimize", "bdinvert"))
+    assert "holds a run of another configuration (different: encoder)." in error(said)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

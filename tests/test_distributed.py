@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch.distributed
+from PIL import Image
 
 CHECKOUT = Path(__file__).parents[1]
 RUN = "evaluate generator=toy method=bdinvert space=zplus method.num_steps=3 trainer=cpu"
@@ -24,10 +25,10 @@ pytestmark = [
 ]
 
 
-def two_processes(*more: str) -> str:
-    """Run with two devices, and what was printed."""
+def two_processes(*more: str) -> subprocess.CompletedProcess[str]:
+    """The run on two devices."""
     path = os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-m", "zinv", *RUN.split(), "trainer.strategy=ddp", "trainer.devices=2", *more],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path},
         capture_output=True,
@@ -35,8 +36,6 @@ def two_processes(*more: str) -> str:
         check=False,
         timeout=300,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def folder(root: str) -> Path:
@@ -49,40 +48,42 @@ def ranks(root: str) -> list[Any]:
     return [start["ranks"] for start in json.loads((folder(root) / "run.json").read_text())["starts"]]
 
 
+def same_records(one: str, other: str) -> bool:
+    return (folder(one) / "records.csv").read_bytes() == (folder(other) / "records.csv").read_bytes()
+
+
 def test_two_processes_give_the_records_of_one(cli: Cli):
-    printed = two_processes("data.num=5", "runs=two")
+    """Five images: three and two, so that the second process has an empty batch at its end."""
+    done = two_processes("data.num=5", "runs=two")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("F/Z+") == 1  # one of them prints
     assert ranks("two") == [[3, 2]]
-    assert printed.count("F/Z+") == 1
     with open(folder("two") / "times.csv") as file:
         assert [row["rank"] for row in csv.DictReader(file)] == ["0", "1", "0", "1", "0"]
     cli(f"{RUN} data.num=5 runs=one")
     assert ranks("one") == [[5]]
-    assert (folder("two") / "records.csv").read_bytes() == (folder("one") / "records.csv").read_bytes()
+    assert same_records("one", "two")
 
-    two_processes("data.num=6", "runs=two")  # one image is left: the second process has nothing to do
-    assert ranks("two") == [[3, 2], [1, 0]]
+
+@pytest.mark.slow
+def test_a_process_may_have_nothing_left_to_do(cli: Cli):
+    cli(f"{RUN} data.num=5 runs=two")
+    done = two_processes("data.num=6", "runs=two")
+    assert done.returncode == 0, done.stderr
+    assert ranks("two") == [[5], [1, 0]]
     cli(f"{RUN} data.num=6 runs=one")
-    assert (folder("two") / "records.csv").read_bytes() == (folder("one") / "records.csv").read_bytes()
+    assert same_records("one", "two")
+    assert two_processes("data.num=6", "runs=two").returncode == 0
+    assert ranks("two") == [[5], [1, 0], [0, 0]]
 
 
 @pytest.mark.slow
 def test_a_picture_that_cannot_be_read_stops_no_process(cli: Cli):
-    from PIL import Image
-
     Path("photos").mkdir()
     for i in range(3):
         Image.new("RGB", (16, 16), (80 * i, 20, 30)).save(f"photos/{i}.png")
     Path("photos/1.png").write_bytes(b"x")
-    command = [*RUN.split(), "trainer.strategy=ddp", "trainer.devices=2", "data=folder", "data.path=photos"]
-    path = os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-m", "zinv", *command],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    done = two_processes("data=folder", "data.path=photos")
     assert done.returncode == 1, done.stderr
     assert "failed: 1: 1.png: not a readable picture" in done.stdout
     assert ranks("runs") == [[2, 1]]

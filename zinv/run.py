@@ -93,7 +93,8 @@ def settings(parts: Parts) -> dict[str, str | int | list[str] | None]:
 
 def _create(path: Path, parts: Parts, keep: bool, fresh: bool) -> None:
     code = provenance.code_digest(foreign_modules(parts.config))
-    run = Run.create(path, parts.config, identity(parts.config), settings(parts), code, keep, fresh)
+    content = {**identity(parts.config), **parts.method.found()}
+    run = Run.create(path, parts.config, content, settings(parts), code, keep, fresh)
     finished = run.finished()
     place = {name: i for i, name in enumerate(parts.source.ids)}
     for name in sampled([name for name in parts.source.ids if name in finished]):

@@ -318,7 +318,10 @@ class Run:
     def _check_identity(self, now: Mapping[str, Json], before: Mapping[str, Json]) -> None:
         if to_json(now) != to_json(before):
             keys = sorted(key for key in {*now, *before} if now.get(key) != before.get(key))
-            raise StoreError(f"{self.path}: holds a run of another configuration (different: {', '.join(keys)}).")
+            raise StoreError(
+                f"{self.path}: holds a run of another configuration (different: {', '.join(keys)}). "
+                "Start over with --fresh, or in another folder with runs=FOLDER."
+            )
 
     def _write_facts(self, facts: Mapping[str, Json]) -> None:
         replace_text(self.path / "run.json", to_json(facts))

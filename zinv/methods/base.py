@@ -62,6 +62,10 @@ class Inverter(L.LightningModule, ABC):
         """What a table prints of a run beside its label."""
         return self.space.settings()
 
+    def found(self) -> dict[str, str]:
+        """Digests of the networks that a setting of "auto" found: a run does not go on with others."""
+        return {}
+
     def predict_step(self, batch: Batch, batch_idx: int) -> Inversion | None:
         """Invert a batch under a Trainer; a rank that has nothing left passes."""
         if not batch.ids:

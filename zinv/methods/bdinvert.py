@@ -75,6 +75,9 @@ class BDInvert(Inverter):
         encoder = "untrained" if self.encoder_name.startswith("untrained") else "trained"
         return {**self.space.settings(), "base code": self.point, "encoder": encoder}
 
+    def found(self) -> dict[str, str]:
+        return {"encoder": weight_files.digest(self.encoder.state_dict())}
+
     def invert(self, target: Tensor, rngs: Rngs) -> Inversion:
         prepared = self.loss.prepare(target)
         weights = {**self.loss.weights, "space": 1.0, "base": self.base_weight}

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zinv.networks.operators import ACTIVATION_GAIN, EqualLinear, activate, downsampled_conv
+from zinv.networks.operators import ACTIVATION_GAIN, EqualLinear, activate_, downsampled_conv
 
 
 class EqualConv(nn.Module):
@@ -30,7 +30,7 @@ class EqualConv(nn.Module):
             x = downsampled_conv(x, weight, bias)
         else:
             x = F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
-        return x if bias is None else activate(x)
+        return x if bias is None else activate_(x)
 
 
 class ResidualBlock(nn.Module):

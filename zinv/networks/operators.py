@@ -13,12 +13,17 @@ LRELU_SLOPE = 0.2
 ACTIVATION_GAIN = math.sqrt(2)
 
 
-def activate(x: Tensor, clamp: float | None = None) -> Tensor:
-    """Leaky ReLU of slope .2, clamped where the checkpoint says so.
+def channels_last(x: Tensor) -> Tensor:
+    """The same `(N, C, H, W)` with a pixel's channels side by side in memory where that is faster: on a CPU."""
+    return x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2) if x.device.type == "cpu" else x
+
+
+def activate_(x: Tensor, clamp: float | None = None) -> Tensor:
+    """Leaky ReLU of slope .2 in the place of x, clamped where the checkpoint says so.
 
     StyleGAN2's gain of sqrt(2) is left to the caller, who folds it into what multiplies anyway: lrelu(gx) = g lrelu(x).
     """
-    x = F.leaky_relu(x, LRELU_SLOPE)
+    x = F.leaky_relu(x, LRELU_SLOPE, inplace=True)
     return x if clamp is None else x.clamp(-clamp, clamp)
 
 
@@ -45,7 +50,7 @@ class EqualLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
-        return activate(x) if self.active else x
+        return activate_(x) if self.active else x
 
 
 @lru_cache(maxsize=16)

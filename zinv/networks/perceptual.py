@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zinv.errors import WeightsError, suggest
+from zinv.networks.operators import channels_last
 from zinv.weights import read_state
 
 Taps = tuple[Tensor, ...]
@@ -74,7 +75,7 @@ class LPIPS(nn.Module):
 
     def taps(self, image: Tensor) -> Taps:
         """Unit-normalised features of the five taps."""
-        x = (image - self.mean) / self.std
+        x = channels_last((image - self.mean) / self.std)
         taps = []
         for index, layer in enumerate(self.features):
             x = layer(x)
@@ -84,7 +85,8 @@ class LPIPS(nn.Module):
 
     def between(self, a: Taps, b: Taps) -> Tensor:
         """Distance `(N,)` of two images' taps."""
-        return torch.stack([x.mean((1, 2, 3)) for x in self._maps(a, b)]).sum(0)
+        squares = [F.mse_loss(x, y, reduction="none").mean((2, 3)) for x, y in zip(a, b, strict=True)]
+        return torch.stack([x @ weight.flatten() for x, weight in zip(squares, self.linear, strict=True)]).sum(0)
 
     def map(self, image: Tensor, target: Tensor) -> Tensor:
         """Where two images differ, `(N, 1, H, W)`: each tap's map, bilinearly upsampled, summed."""

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from zinv.networks.operators import (
     ACTIVATION_GAIN,
     EqualLinear,
-    activate,
+    activate_,
+    channels_last,
     demodulation,
     modulated_conv,
     pixel_norm,
@@ -79,9 +80,10 @@ class StyledConv(nn.Module):
         bias = self.bias[:, None, None] * ACTIVATION_GAIN
         x = modulated_conv(x, self.weight, style, self.up)
         if noise is None:
-            return activate(torch.addcmul(bias.to(x.dtype), x, scale.to(x.dtype)), self.clamp)
+            return activate_(torch.addcmul(bias.to(x.dtype), x, scale.to(x.dtype)), self.clamp)
         noise = noise * (self.noise_strength * ACTIVATION_GAIN)
-        return activate(torch.addcmul(noise.to(x.dtype), x, scale.to(x.dtype)) + bias.to(x.dtype), self.clamp)
+        x = torch.addcmul(noise.to(x.dtype), x, scale.to(x.dtype))
+        return activate_(x.add_(bias.to(x.dtype)), self.clamp)
 
 
 class ToRGB(nn.Module):
@@ -96,7 +98,7 @@ class ToRGB(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         weights = self.weight[:, :, 0, 0] * (style * self.gain)[:, None]  # (N, 3, in): cheaper than scaling x
-        x = torch.einsum("noc,nchw->nohw", weights.to(x.dtype), x).to(self.bias.dtype) + self.bias[:, None, None]
+        x = torch.einsum("nchw,noc->nohw", x, weights.to(x.dtype)).to(self.bias.dtype) + self.bias[:, None, None]
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
 
@@ -183,7 +185,7 @@ class SynthesisNetwork(nn.Module):
             return x * keep + value
 
         point, x = base if base is not None else ("", self._constant(styles))
-        rgb: Tensor | None = None
+        x, rgb = channels_last(x), None
         for resolution in self._computed(point):
             block, name = self.block(resolution), f"b{resolution}"
             if f"{name}.conv0" in styles and point != f"{name}.conv0":

@@ -197,7 +197,7 @@ def _find(generator: str) -> Path | None:
     """A file of P_N statistics of a generator in the weight folders."""
     paths = [weights.find(name) for name in weights.names() if KIND in name]
     fitting = {"kind": KIND, "generator": generator}
-    return next((path for path in paths if fitting.items() <= weights.read(path)[1].items()), None)
+    return next((path for path in paths if fitting.items() <= weights.metadata(path).items()), None)
 
 
 def _keep(statistics: PNStatistics) -> None:

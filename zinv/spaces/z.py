@@ -19,8 +19,8 @@ Retraction = Literal["explicit", "implicit", "none"]
 def onto_sphere(z: Tensor) -> Tensor:
     """`sqrt(dim) z / |z|` along the last axis (eq. 1).
 
-    >>> onto_sphere(torch.tensor([[3.0, 4.0]])).norm(dim=-1).square()
-    tensor([2.])
+    >>> onto_sphere(torch.tensor([[3.0, 4.0]]))
+    tensor([[0.8485, 1.1314]])
     """
     return z * (math.sqrt(z.shape[-1]) / z.norm(dim=-1, keepdim=True).clamp_min(1e-12))
 
