@@ -43,7 +43,7 @@ class AttributeTraining(Trainee):
         name: str = "attributes",
         style: Literal["plain", "residual"] = "plain",
         width: int = 32,
-        num_steps: int = 8000,
+        num_steps: int = 6000,
         batch_size: int = 64,
         lr: float = 2e-3,
         num_images: int = 40000,

@@ -52,7 +52,7 @@ class IdentityTraining(Trainee):
 
     def __init__(
         self,
-        num_steps: int = 12000,
+        num_steps: int = 8000,
         batch_size: int = 64,
         lr: float = 2e-3,
         num_images: int = 40000,

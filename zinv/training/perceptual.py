@@ -40,7 +40,7 @@ class PerceptualTraining(Trainee):
 
     def __init__(
         self,
-        num_steps: int = 8000,
+        num_steps: int = 5000,
         batch_size: int = 64,
         lr: float = 2e-3,
         num_images: int = 40000,
