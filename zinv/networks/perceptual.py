@@ -85,8 +85,8 @@ class LPIPS(nn.Module):
 
     def between(self, a: Taps, b: Taps) -> Tensor:
         """Distance `(N,)` of two images' taps."""
-        squares = [F.mse_loss(x, y, reduction="none").mean((2, 3)) for x, y in zip(a, b, strict=True)]
-        return torch.stack([x @ weight.flatten() for x, weight in zip(squares, self.linear, strict=True)]).sum(0)
+        means = [(x - y).square().mean((2, 3)) for x, y in zip(a, b, strict=True)]
+        return torch.stack([x @ weight.flatten() for x, weight in zip(means, self.linear, strict=True)]).sum(0)
 
     def map(self, image: Tensor, target: Tensor) -> Tensor:
         """Where two images differ, `(N, 1, H, W)`: each tap's map, bilinearly upsampled, summed."""

@@ -77,12 +77,10 @@ class StyledConv(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor | None) -> Tensor:
         scale = demodulation(self.weight, style)[:, :, None, None] * ACTIVATION_GAIN
+        x = modulated_conv(x, self.weight, style, self.up) * scale.to(x.dtype)
+        if noise is not None:
+            x.add_((noise * (self.noise_strength * ACTIVATION_GAIN)).to(x.dtype))
         bias = self.bias[:, None, None] * ACTIVATION_GAIN
-        x = modulated_conv(x, self.weight, style, self.up)
-        if noise is None:
-            return activate_(torch.addcmul(bias.to(x.dtype), x, scale.to(x.dtype)), self.clamp)
-        noise = noise * (self.noise_strength * ACTIVATION_GAIN)
-        x = torch.addcmul(noise.to(x.dtype), x, scale.to(x.dtype))
         return activate_(x.add_(bias.to(x.dtype)), self.clamp)
 
 

@@ -177,7 +177,7 @@ def mapped(generator: Generator, num: int, seed: int, start: int) -> Tensor:
         ConfigError: the generator has a w of its own for each layer, so there is no one prior over w.
     """
     z = torch.randn(num, generator.z_dim, generator=image_rng(seed, f"pnorm {start}"))
-    w = generator.mapping(z.to(generator.w_avg.device))
+    w = generator.mapping(z.to(generator.w_avg))
     if w.dim() != 2:
         raise ConfigError("space: P_N needs one w for all layers; this generator maps z to a w a layer.")
     return w
