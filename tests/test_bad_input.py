@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from zinv.evaluation import provenance, store
@@ -67,6 +68,19 @@ def folder_of(*names: str) -> None:
         ("loss.terms.mse=-1", "loss.terms.mse=-1.0: not a weight of 0 or more."),
         ("loss.terms.msee=1", "loss.terms.msee=1: there is no such term. Did you mean 'mse'?"),
         ("data.num=0", "data.num=0: at least one image is needed."),
+        ("method.num_steps=-1", "method.num_steps=-1: not an int of 0 or more."),
+        ("method.lr=-1", "method.lr=-1.0: not a float above 0."),
+        ("method.lr=inf", "method.lr=inf: not a float above 0."),
+        ("method.lr=nan", "method.lr=nan: not a float."),
+        ("data.batch_size=0", "data.batch_size=0: not an int of 1 or more."),
+        ("data.num_workers=-1", "data.num_workers=-1: not an int of 0 or more."),
+        ("trainer.devices=0", "trainer.devices=0: not an int of 1 or more."),
+        ("trainer.devices=all", "trainer.devices=all: not an int or auto."),
+        ("trace=-1", "trace=-1: not an int of 0 or more."),
+        ("protocol.resolution=0", "protocol.resolution=0: not an int of 1 or more."),
+        ("protocol.metrics=[]", "protocol.metrics=[]: name at least one metric."),
+        ("generator.resolution=12", "generator.resolution=12: not a power of two from 4 on."),
+        ("space.truncation_cutoff=-1", "space.truncation_cutoff=-1: not an int of 0 or more."),
         ("method.num_steps", "method.num_steps: not a key=value such as space=zplus."),
     ],
 )
@@ -106,8 +120,6 @@ def test_weights_of_another_kind(cli: Cli):
 
 
 def test_statistics_of_another_generator(cli: Cli):
-    import torch
-
     other = toy_stylegan2(seed=1)
     PNStatistics(torch.zeros(16), torch.ones(16), torch.eye(16), other.sha256).save(Path("p.safetensors"))
     said = error(cli(TOY.replace("wplus", "pnplus"), "space.statistics=p.safetensors"))
@@ -250,6 +262,11 @@ def test_a_picture_swapped_after_the_run_is_not_scored(cli: Cli):
 def test_more_processes_than_images(cli: Cli):
     said = error(cli(f"{TOY} trainer.devices=5"))
     assert said == "trainer.devices=5: there are only 4 images."
+
+
+@pytest.mark.skipif("torch.cuda.is_available()", reason="this machine has a GPU")
+def test_devices_that_are_not_there(cli: Cli):
+    assert error(cli(f"{TOY} trainer.accelerator=gpu")).startswith("trainer.accelerator=gpu: No supported gpu backend")
 
 
 NAN_TERM = """

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 import zinv
+from zinv import sweep
 from zinv.config import expand, experiment_names, find_experiment, layer
 from zinv.errors import WeightsError
 from zinv.evaluation import provenance
@@ -261,6 +263,32 @@ def test_a_mistake_in_a_later_row_shows_before_the_first_runs(cli: Cli, experime
     said = cli("run tiny")
     assert said.status == 2 and "method.lrr=1: no such key. Did you mean 'lr'?" in said.err
     assert not Path("runs").exists()
+
+
+def test_a_row_without_any_result_is_tabled_as_such(cli: Cli, experiment: Path):
+    text = (experiment / "experiment.yaml").read_text()
+    (experiment / "experiment.yaml").write_text(text.replace("{space: w}", "{space: w, method.lr: 1e30}"))
+    said = cli("run tiny")
+    assert said.status == 1
+    assert "failed: toy-00000: " in said.out and "is not finite" in said.out
+    (row,) = (line for line in cli("table tiny --format csv").out.splitlines() if line.startswith("W,"))
+    assert row.startswith("W,–,–,") and "3 failed" in row
+
+
+def test_a_row_on_several_devices_is_a_process_of_its_own(cli: Cli, experiment: Path, monkeypatch: pytest.MonkeyPatch):
+    """Lightning starts the whole command line again on each device."""
+    commands: list[list[str]] = []
+
+    def note(command: list[str], check: bool) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(sweep.subprocess, "run", note)
+    monkeypatch.setattr(sweep, "show_tables", lambda *_: None)
+    assert cli("run tiny trainer.devices=2 logger=wandb --keep").status == 0
+    first, second = commands
+    assert first[1:4] == ["-m", "zinv", "evaluate"] and {"space=wplus", "name=everything"} <= set(first)
+    assert {"trainer.devices=2", "logger.group=tiny", "--keep", "space=w"} <= set(second)
 
 
 def test_a_name_is_the_label_of_the_row_and_no_other_run(cli: Cli):

@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import lightning as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from zinv.config import Config, build, compose, identity, load, run_folder, short_name
 from zinv.config.settings import RunTrainer
 from zinv.data.base import DataSource
 from zinv.data.loading import ImageModule
-from zinv.errors import DataError, StoreError
+from zinv.errors import ConfigError, DataError, StoreError
 from zinv.evaluation import provenance
 from zinv.evaluation.formats import to_terminal
 from zinv.evaluation.records import ProtocolInfo
@@ -22,6 +24,7 @@ from zinv.evaluation.rows import Row
 from zinv.evaluation.store import Run, sampled
 from zinv.evaluation.table import make_table
 from zinv.images import pixels_sha256
+from zinv.inverting import StoreWriter, quiet, stoppable
 from zinv.methods.base import Inverter
 from zinv.metrics.protocol import Protocol
 from zinv.ranks import Ranks
@@ -114,27 +117,9 @@ def foreign_modules(config: Config) -> set[str]:
 
 def invert(path: Path, parts: Parts) -> Ranks:
     """Invert every image that is not finished, on all devices; returns the processes that did."""
-    import lightning as L
-
-    from zinv.inverting import StoreWriter, quiet, stoppable
-
     quiet()
-    trainer_settings = build(parts.config, "trainer")
-    assert isinstance(trainer_settings, RunTrainer)
     data, writer = parts.config["data"], StoreWriter(path, parts.source)
-    trainer = L.Trainer(
-        accelerator=trainer_settings.accelerator,
-        devices=trainer_settings.devices,
-        num_nodes=trainer_settings.num_nodes,
-        strategy=trainer_settings.strategy,
-        callbacks=[writer],
-        logger=False,
-        inference_mode=False,  # descent needs gradients
-        use_distributed_sampler=False,  # it pads
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = _trainer(build(parts.config, "trainer"), writer)
     module = ImageModule(parts.source, lambda: Run.open(path).finished(), data["batch_size"], data["num_workers"])
     check_devices(trainer.world_size, len(parts.source))
     started = time.monotonic()
@@ -151,6 +136,30 @@ def invert(path: Path, parts: Parts) -> Ranks:
             wall_seconds=round(time.monotonic() - started, 3),
         )
     return ranks
+
+
+def _trainer(settings: RunTrainer, writer: L.Callback) -> L.Trainer:
+    """A Trainer for inversion.
+
+    Raises:
+        ConfigError: this machine has no such devices.
+    """
+    try:
+        return L.Trainer(
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            num_nodes=settings.num_nodes,
+            strategy=settings.strategy,
+            callbacks=[writer],
+            logger=False,
+            inference_mode=False,  # descent needs gradients
+            use_distributed_sampler=False,  # it pads
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    except MisconfigurationException as error:
+        raise ConfigError(f"trainer.accelerator={settings.accelerator}: {error}") from error
 
 
 def finish(path: Path, parts: Parts, group: str | None) -> int:

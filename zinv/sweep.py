@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from zinv.config import Experiment, compose, expand, experiment_names, find_experiment, layer, run_folder
+from zinv.config import Config, Experiment, compose, expand, experiment_names, find_experiment, layer, run_folder
 from zinv.errors import ConfigError, StoreError, WeightsError
 from zinv.evaluation.formats import format_table, to_terminal
 from zinv.evaluation.results import Published, against, contrast_table, differences, write_results
@@ -36,9 +36,18 @@ def run_experiment(name: str, overrides: Sequence[str], keep: bool, fresh: bool,
     for i, (row, config) in enumerate(zip(plan, configs, strict=True), 1):
         print(f"[{i}/{len(plan)}] {config['name'] or run_folder(config).parent.name}", flush=True)
         alone = config["trainer"]["devices"] == 1 and config["trainer"]["num_nodes"] == 1
-        failed += evaluate(row, keep, fresh, experiment.name) if alone else _in_process(row, keep, fresh)
+        if alone:
+            failed += evaluate(row, keep, fresh, experiment.name)
+        else:
+            failed += _in_process([*row, *_group(config, experiment.name)], keep, fresh)
     show_tables(experiment, [run_folder(config) for config in configs], update)
     return 1 if failed else 0
+
+
+def _group(config: Config, name: str) -> list[str]:
+    """The experiment's name as the logger's group, where it has a group and no name for it."""
+    logger = config["logger"]
+    return [f"logger.group={name}"] if "group" in logger and logger["group"] is None else []
 
 
 def _in_process(row: Sequence[str], keep: bool, fresh: bool) -> int:

@@ -3,14 +3,44 @@
 from __future__ import annotations
 
 import inspect
+import math
 import types
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias, Union, get_args, get_origin
 
 from zinv.errors import ConfigError, suggest
 
 Value: TypeAlias = "None | bool | int | float | str | Path | Sequence[Value] | Mapping[str, Value]"
+
+
+@dataclass(frozen=True)
+class Range:
+    """Which finite numbers an annotation such as `Count` takes: from `least` on, or only what is above it."""
+
+    least: float
+    above: bool = False
+
+    def has(self, value: object) -> bool:
+        """Whether a number lies in it; what is no number is not its business."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return True
+        return self.least <= value < math.inf and not (self.above and value == self.least)
+
+    def __str__(self) -> str:
+        """As messages say it."""
+        return f"above {self.least:g}" if self.above else f"of {self.least:g} or more"
+
+
+Count = Annotated[int, Range(1)]
+Whole = Annotated[int, Range(0)]
+Positive = Annotated[float, Range(0, above=True)]
+NonNegative = Annotated[float, Range(0)]
+
+
+class OutOfRange(ConfigError):
+    """A number of the right type that an annotation does not take."""
 
 
 def typed(value: Value, annotation: object, key: str) -> Value:
@@ -24,6 +54,9 @@ def typed(value: Value, annotation: object, key: str) -> Value:
     >>> typed("abc", float, "method.lr")
     Traceback (most recent call last):
     zinv.errors.ConfigError: method.lr=abc: not a float.
+    >>> typed(0, Count, "data.batch_size")
+    Traceback (most recent call last):
+    zinv.values.OutOfRange: data.batch_size=0: not an int of 1 or more.
     """
     try:
         return _convert(value, annotation, key)
@@ -73,7 +106,7 @@ def article(words: str) -> str:
 def _convert(value: Value, annotation: object, key: str) -> Value:
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _convert(value, args[0], key)
+        return _in_range(_convert(value, args[0], key), args, key)
     if origin in (Union, types.UnionType):
         return _any_of(value, args, key)
     if origin is Literal:
@@ -85,6 +118,13 @@ def _convert(value: Value, annotation: object, key: str) -> Value:
     scalar = SCALARS.get(annotation) if isinstance(annotation, type) else None
     if scalar:
         return scalar(value)
+    return value
+
+
+def _in_range(value: Value, args: tuple[object, ...], key: str) -> Value:
+    for allowed in args[1:]:
+        if isinstance(allowed, Range) and not allowed.has(value):
+            raise OutOfRange(f"{key}={show(value)}: not {article(spell(args[0]))} {allowed}.")
     return value
 
 
@@ -105,7 +145,8 @@ def _any_of(value: Value, members: tuple[object, ...], key: str) -> Value:
             return _convert(value, member, key)
         except (TypeError, ConfigError) as error:
             errors += [error] if member not in (None, types.NoneType) else []
-    raise errors[0] if len(errors) == 1 else TypeError
+    telling = errors if len(errors) == 1 else [error for error in errors if isinstance(error, OutOfRange)]
+    raise telling[0] if telling else TypeError
 
 
 def _one_of(value: Value, choices: tuple[str | int | bool | None, ...], key: str) -> Value:

@@ -140,8 +140,8 @@ def test_presets_of_the_paper_and_of_the_released_code(preset, retraction, psi, 
 
 
 def test_a_number_of_candidates_must_be_positive():
-    with pytest.raises(ConfigError, match="space.num_candidates=0: not a positive number"):
-        Z(num_candidates=0)
+    with pytest.raises(ConfigError, match="space.num_candidates=0: not an int of 1 or more"):
+        compose(["space=z", "space.num_candidates=0", "generator=toy"])
 
 
 def test_tables_say_how_rows_are_truncated():

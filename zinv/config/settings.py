@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from zinv.values import Count, Positive, Whole
+
 
 @dataclass(frozen=True)
 class RunSettings:
@@ -20,7 +22,7 @@ class RunSettings:
     name: str | None = None
     seed: int = 0
     runs: str = "runs"
-    trace: int = 0
+    trace: Whole = 0
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class LoaderSettings:
         num_workers: processes that load images; 0 loads in the main process.
     """
 
-    batch_size: int = 1
-    num_workers: int = 0
+    batch_size: Count = 1
+    num_workers: Whole = 0
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,8 @@ class TrainerSettings:
     """
 
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
-    devices: int | Literal["auto"] = 1
-    num_nodes: int = 1
+    devices: Count | Literal["auto"] = 1
+    num_nodes: Count = 1
     strategy: Literal["auto", "ddp"] = "auto"
 
 
@@ -75,8 +77,8 @@ class FitTrainer(TrainerSettings):
     """
 
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
-    checkpoint_minutes: float = 5.0
-    log_steps: int = 50
+    checkpoint_minutes: Positive = 5.0
+    log_steps: Count = 50
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from zinv.data.base import DataSource, check_range
 from zinv.errors import DataError, suggest
 from zinv.images import Resize, read_image, resize
 from zinv.presets import preset_folders
+from zinv.values import Count
 
 MAX_ID_BYTES: Final = 100
 NUMBER: Final = re.compile(r"(\d+)")
@@ -43,7 +44,7 @@ class Folder(DataSource):
     def __init__(
         self,
         path: str,
-        resolution: int | None = None,
+        resolution: Count | None = None,
         resize: Resize = "lanczos",
         crop: Literal["none", "center"] = "none",
         list: str | None = None,

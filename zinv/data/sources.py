@@ -13,6 +13,7 @@ from zinv.data.portraits.parameters import sample_portraits
 from zinv.data.portraits.renderer import render
 from zinv.images import round_8bit
 from zinv.seeding import image_rng
+from zinv.values import Count
 
 Split = Literal["train", "tune", "held_out"]
 SPLIT_SIZE: Final = 1_000_000_000
@@ -33,7 +34,7 @@ class Portraits(DataSource):
     ['held_out-00003', 'held_out-00004']
     """
 
-    def __init__(self, split: Split = "held_out", num: int = 16, start: int = 0, resolution: int = 64) -> None:
+    def __init__(self, split: Split = "held_out", num: int = 16, start: int = 0, resolution: Count = 64) -> None:
         check_range(start, num, SPLIT_SIZE)
         self.resolution: int = resolution
         self.ids = [f"{split}-{i:05d}" for i in range(start, start + num)]
@@ -56,7 +57,7 @@ class Toy(DataSource):
     torch.Size([3, 16, 16])
     """
 
-    def __init__(self, num: int = 4, resolution: int = 16) -> None:
+    def __init__(self, num: int = 4, resolution: Count = 16) -> None:
         check_range(0, num)
         self.resolution: int = resolution
         self.ids = [f"toy-{i:05d}" for i in range(num)]

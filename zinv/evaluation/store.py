@@ -353,7 +353,8 @@ class Run:
 
     def _merge_times(self, ids: Sequence[str], finished: Collection[str]) -> None:
         rows = [{"image": name, **cast(Result, self.result(name)["times"])} for name in ids if name in finished]
-        replace_text(self.path / "times.csv", pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
+        table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["image", "seconds"])
+        replace_text(self.path / "times.csv", table.to_csv(index=False, lineterminator="\n"))
 
 
 def runs_in(folder: Path | str) -> list[Run]:

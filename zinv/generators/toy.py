@@ -6,11 +6,13 @@ import math
 
 import torch
 
+from zinv.errors import ConfigError
 from zinv.generators.stylegan2 import StyleGAN2, new_stylegan2
 from zinv.networks.stylegan2 import StyleGAN2Architecture
+from zinv.values import Count
 
 
-def toy_stylegan2(seed: int = 0, resolution: int = 16, width: int = 16) -> StyleGAN2:
+def toy_stylegan2(seed: int = 0, resolution: Count = 16, width: Count = 16) -> StyleGAN2:
     """A StyleGAN2 of `resolution` pixels with random weights, noise strengths, biases and w_avg.
 
     >>> g = toy_stylegan2()
@@ -18,6 +20,8 @@ def toy_stylegan2(seed: int = 0, resolution: int = 16, width: int = 16) -> Style
     >>> g.synthesis(g.affine(ws)).shape
     torch.Size([2, 3, 16, 16])
     """
+    if resolution < 4 or resolution & (resolution - 1):
+        raise ConfigError(f"generator.resolution={resolution}: not a power of two from 4 on.")
     channels = (width,) * int(math.log2(resolution) - 1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

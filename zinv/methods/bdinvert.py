@@ -20,6 +20,7 @@ from zinv.methods.inversion import Inversion
 from zinv.networks.base_code import KIND, BaseCodeEncoder
 from zinv.seeding import Rngs
 from zinv.spaces.base import LatentSpace
+from zinv.values import Count, NonNegative, Positive, Whole
 from zinv.weights import Weights
 
 
@@ -52,10 +53,10 @@ class BDInvert(Inverter):
         generator: Generator,
         space: LatentSpace,
         loss: Loss,
-        num_steps: int = 1200,
-        lr: float = 0.01,
-        base_weight: float = 10.0,
-        size: int | None = None,
+        num_steps: Whole = 1200,
+        lr: Positive = 0.01,
+        base_weight: NonNegative = 10.0,
+        size: Count | None = None,
         encoder: Weights = "auto",
     ) -> None:
         super().__init__(generator, space, loss)

@@ -14,6 +14,7 @@ from zinv.methods.descent import Trace, descend, weighted_sum
 from zinv.methods.inversion import Inversion
 from zinv.seeding import Rngs
 from zinv.spaces.base import LatentSpace
+from zinv.values import Positive, Whole
 
 
 class Optimize(Inverter):
@@ -36,7 +37,7 @@ class Optimize(Inverter):
     """
 
     def __init__(
-        self, generator: Generator, space: LatentSpace, loss: Loss, num_steps: int = 1200, lr: float = 0.01
+        self, generator: Generator, space: LatentSpace, loss: Loss, num_steps: Whole = 1200, lr: Positive = 0.01
     ) -> None:
         super().__init__(generator, space, loss)
         self.num_steps, self.lr = num_steps, lr

@@ -15,6 +15,7 @@ from zinv.errors import ConfigError, ProtocolError, suggest
 from zinv.images import Resize, resize, round_8bit
 from zinv.metrics.base import Metric
 from zinv.presets import make
+from zinv.values import Count
 
 Levels = Literal["nearest", "floor", "float"]
 
@@ -45,7 +46,7 @@ class Protocol(nn.Module):
         name: str,
         metrics: Sequence[str],
         options: dict[str, dict[str, object]] | None = None,
-        resolution: int | None = None,
+        resolution: Count | None = None,
         resize: Resize = "area",
         target_resize: Resize | None = None,
         levels: Levels = "nearest",
@@ -122,6 +123,8 @@ class Protocol(nn.Module):
 
 
 def _build(names: Sequence[str], options: Mapping[str, Mapping[str, object]]) -> dict[str, Metric]:
+    if not names:
+        raise ConfigError("protocol.metrics=[]: name at least one metric.")
     for name in options:
         if name not in names:
             raise ConfigError(f"protocol.options.{name}: no such metric here. {suggest(name, names)}")

@@ -75,18 +75,19 @@ class LPIPS(nn.Module):
 
     def taps(self, image: Tensor) -> Taps:
         """Unit-normalised features of the five taps."""
-        x = channels_last((image - self.mean) / self.std)
+        x = (image - self.mean) / self.std
         taps = []
         for index, layer in enumerate(self.features):
-            x = layer(x)
+            x = layer(channels_last(x) if isinstance(layer, nn.Conv2d) else x)
             if index in self.backbone.taps:
                 taps.append(unit(x))
         return tuple(taps)
 
     def between(self, a: Taps, b: Taps) -> Tensor:
         """Distance `(N,)` of two images' taps."""
-        means = [(x - y).square().mean((2, 3)) for x, y in zip(a, b, strict=True)]
-        return torch.stack([x @ weight.flatten() for x, weight in zip(means, self.linear, strict=True)]).sum(0)
+        tapped = zip(self.linear, a, b, strict=True)
+        values = [(x - y).square().sum((2, 3)) @ weight.flatten() / x[0, 0].numel() for weight, x, y in tapped]
+        return torch.stack(values).sum(0)
 
     def map(self, image: Tensor, target: Tensor) -> Tensor:
         """Where two images differ, `(N, 1, H, W)`: each tap's map, bilinearly upsampled, summed."""

@@ -96,7 +96,8 @@ class ToRGB(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         weights = self.weight[:, :, 0, 0] * (style * self.gain)[:, None]  # (N, 3, in): cheaper than scaling x
-        x = torch.einsum("nchw,noc->nohw", x, weights.to(x.dtype)).to(self.bias.dtype) + self.bias[:, None, None]
+        rows = x.flatten(2).mT @ weights.mT.to(x.dtype)  # (N, h w, 3): x's gradient comes back channels-last
+        x = rows.mT.unflatten(2, x.shape[2:]).to(self.bias.dtype) + self.bias[:, None, None]
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
 

@@ -11,6 +11,7 @@ from zinv.seeding import Rngs
 from zinv.spaces.base import LatentSpace, prior_ws, truncate
 from zinv.spaces.w import initial_w
 from zinv.spaces.z import truncation_words
+from zinv.values import Whole
 
 
 class Fixed(LatentSpace):
@@ -30,7 +31,7 @@ class Fixed(LatentSpace):
         self,
         start: Literal["mean", "random"] = "mean",
         truncation_psi: float = 1.0,
-        truncation_cutoff: int | None = None,
+        truncation_cutoff: Whole | None = None,
     ):
         super().__init__()
         self.start: Literal["mean", "random"] = start

@@ -12,6 +12,7 @@ from zinv.seeding import Rngs
 from zinv.spaces.base import LatentSpace
 from zinv.spaces.statistics import PNStatistics
 from zinv.spaces.w import Start, W, WPlus
+from zinv.values import Count, NonNegative, Whole
 from zinv.weights import Weights
 
 
@@ -32,12 +33,12 @@ class _Whitened(LatentSpace):
 
     def __init__(
         self,
-        penalty_weight: float = 0.01,
+        penalty_weight: NonNegative = 0.01,
         statistics: Weights = "auto",
         truncation_psi: float = 1.0,
-        truncation_cutoff: int | None = None,
+        truncation_cutoff: Whole | None = None,
         start: Start = "mean",
-        num_candidates: int = 100,
+        num_candidates: Count = 100,
     ):
         super().__init__()
         self.penalty_weight, self.source = penalty_weight, statistics

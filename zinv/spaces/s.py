@@ -10,6 +10,7 @@ from zinv.generators.base import Generator, Styles
 from zinv.seeding import Rngs
 from zinv.spaces.base import LatentSpace, prior_ws
 from zinv.spaces.w import Start, initial_w
+from zinv.values import Count
 
 
 class S(LatentSpace):
@@ -31,7 +32,7 @@ class S(LatentSpace):
     label = "S"
     coordinates = "s"
 
-    def __init__(self, start: Start = "mean", num_candidates: int = 100, truncation_psi: float = 1.0):
+    def __init__(self, start: Start = "mean", num_candidates: Count = 100, truncation_psi: float = 1.0):
         super().__init__()
         if truncation_psi != 1:
             raise ConfigError(f"space.truncation_psi={truncation_psi}: S has no truncation, only 1 is accepted.")

@@ -11,6 +11,7 @@ from zinv.generators.base import Generator
 from zinv.seeding import Rngs, randn
 from zinv.spaces.base import LatentSpace, prior_ws, truncate
 from zinv.spaces.z import truncation_words
+from zinv.values import Count, Whole
 
 Start = Literal["mean", "random", "best_of_k"]
 
@@ -38,9 +39,9 @@ class _Unbounded(LatentSpace):
     def __init__(
         self,
         truncation_psi: float = 1.0,
-        truncation_cutoff: int | None = None,
+        truncation_cutoff: Whole | None = None,
         start: Start = "mean",
-        num_candidates: int = 100,
+        num_candidates: Count = 100,
     ):
         super().__init__()
         self.truncation_psi, self.truncation_cutoff = truncation_psi, truncation_cutoff

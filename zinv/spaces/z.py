@@ -8,10 +8,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from zinv.errors import ConfigError
 from zinv.generators.base import Generator
 from zinv.seeding import Rngs, randn
 from zinv.spaces.base import LatentSpace, truncate
+from zinv.values import Count, Whole
 
 Retraction = Literal["explicit", "implicit", "none"]
 
@@ -55,13 +55,11 @@ class _Sphere(LatentSpace):
         self,
         retraction: Retraction = "explicit",
         truncation_psi: float = 1.0,
-        truncation_cutoff: int | None = None,
+        truncation_cutoff: Whole | None = None,
         start: Literal["random", "best_of_k"] = "random",
-        num_candidates: int = 100,
+        num_candidates: Count = 100,
     ):
         super().__init__()
-        if num_candidates < 1:
-            raise ConfigError(f"space.num_candidates={num_candidates}: not a positive number.")
         self.retraction, self.start = retraction, start
         self.truncation_psi, self.truncation_cutoff = truncation_psi, truncation_cutoff
         self.num_starts = num_candidates if start == "best_of_k" else 1

@@ -38,6 +38,7 @@ class Trainee(L.LightningModule, ABC):
 
     name: str
     stored_half: ClassVar[bool] = True  # the exported file is float16
+    max_gradient: ClassVar[float | None] = None  # longer gradients are scaled down to this length
 
     def __init__(
         self,

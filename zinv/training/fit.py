@@ -60,6 +60,7 @@ def fit(
         num_nodes=num_nodes,
         strategy=strategy,
         precision=precision,
+        gradient_clip_val=trainee.max_gradient,
         max_epochs=1,
         logger=logger or False,
         callbacks=[watch, keep],

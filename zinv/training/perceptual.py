@@ -37,12 +37,13 @@ class PerceptualTraining(Trainee):
     """
 
     name = "perceptual"
+    max_gradient = 1.0  # without norm layers, one steep batch at the full rate can undo a training
 
     def __init__(
         self,
-        num_steps: int = 5000,
+        num_steps: int = 3000,
         batch_size: int = 64,
-        lr: float = 2e-3,
+        lr: float = 1e-3,
         num_images: int = 40000,
         truth_weight: float = 0.3,
         renders: str | None = None,
