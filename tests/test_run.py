@@ -272,7 +272,7 @@ def test_a_row_without_any_result_is_tabled_as_such(cli: Cli, experiment: Path):
     assert said.status == 1
     assert "failed: toy-00000: " in said.out and "is not finite" in said.out
     (row,) = (line for line in cli("table tiny --format csv").out.splitlines() if line.startswith("W,"))
-    assert row.startswith("W,–,–,") and "3 failed" in row
+    assert row.startswith("W,–,,–,,") and "3 failed" in row
 
 
 def test_a_row_on_several_devices_is_a_process_of_its_own(cli: Cli, experiment: Path, monkeypatch: pytest.MonkeyPatch):
