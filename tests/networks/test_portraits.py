@@ -70,13 +70,16 @@ def test_binary_attributes_are_probabilities_and_others_are_not_bounded() -> Non
     torch.testing.assert_close(values[:, [0, 2]], logits[:, [0, 2]])
 
 
-def test_perceptual_distance_is_zero_of_itself_symmetric_and_scaled_by_tap() -> None:
+def test_perceptual_distance_is_zero_of_itself_symmetric_and_weighted_by_channel() -> None:
     network, a, b = PerceptualNet(), pictures(), pictures(seed=1)
     torch.testing.assert_close(network(a, a), torch.zeros(2))
     torch.testing.assert_close(network(a, b), network(b, a))
-    taps = network.distances(network.features(a), network.features(b))
-    network.scale.copy_(torch.tensor([0.0, 2.0, 0.0, 1.0]))
-    torch.testing.assert_close(network(a, b), 2 * taps[:, 1] + taps[:, 3])
+    taps = zip(network.features(a), network.features(b), strict=True)
+    unit = [[x / x.norm(dim=1, keepdim=True) for x in tap] for tap in taps]
+    means = [(x - y).square().mean((2, 3)) for x, y in unit]
+    network.scale.copy_(torch.arange(304.0))
+    weights = network.scale.split([32, 64, 96, 112])
+    torch.testing.assert_close(network(a, b), sum((m * w).sum(1) for m, w in zip(means, weights, strict=True)))
 
 
 def test_perceptual_taps_halve_in_size() -> None:

@@ -138,9 +138,9 @@ class AttributeNet(PortraitNet):
 class PerceptualNet(PortraitNet):
     """Feature maps whose weighted distance judges what a plain pixel error cannot: texture, edges, parts, expression.
 
-    As LPIPS (Zhang et al. 2018, eq. 1) without learned channel weights: unit length over channels, squared difference,
-    mean over places, sum over taps. `scale` gives the taps equal shares in the distance of two random portraits, which
-    is 1 on average.
+    As LPIPS (Zhang et al. 2018, eq. 1): unit length over channels, squared difference, a weight a channel, mean over
+    places, sum over channels and taps. The distance of two random portraits is 1 on average, and the taps have equal
+    shares in it.
 
     Args:
         widths: channels of the taps at 32, 16, 8 and 4 pixels.
@@ -154,7 +154,7 @@ class PerceptualNet(PortraitNet):
         first = nn.Sequential(nn.PixelUnshuffle(2), *_stage(12, widths[0], stride=1))
         rest = (_stage(i, o, stride=2) for i, o in zip(widths, widths[1:], strict=False))
         self.stages = nn.ModuleList([first, *rest])
-        self.register_buffer("scale", torch.ones(len(widths)))
+        self.register_buffer("scale", torch.ones(sum(widths)))  # the channels' weights, tap after tap
         self.scale: Tensor
 
     def architecture(self) -> Architecture:
@@ -169,14 +169,13 @@ class PerceptualNet(PortraitNet):
             maps.append(x)
         return tuple(maps)
 
-    def distances(self, a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> Tensor:
-        """Distance of two sets of feature maps in each tap, `(N, taps)`, unweighted."""
-        pairs = zip(a, b, strict=True)
-        return torch.stack([(_unit(x) - _unit(y)).square().sum(1).mean((1, 2)) for x, y in pairs], 1)
+    def differences(self, a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> Tensor:
+        """Mean squared difference of two sets of feature maps in each channel, `(N, sum(widths))`, unweighted."""
+        return torch.cat([(_unit(x) - _unit(y)).square().mean((2, 3)) for x, y in zip(a, b, strict=True)], 1)
 
     def distance(self, a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> Tensor:
         """Distance `(N,)` of two sets of feature maps."""
-        return self.distances(a, b) @ self.scale
+        return self.differences(a, b) @ self.scale
 
     def forward(self, images: Tensor, target: Tensor) -> Tensor:
         """Distance `(N,)` of two batches of images."""

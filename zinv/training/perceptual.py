@@ -15,6 +15,8 @@ from zinv.training.base import Batch, Trainee
 from zinv.training.renders import Renders
 from zinv.training.schedule import adamw
 
+WEIGHED = 500
+
 
 class PerceptualTraining(Trainee):
     """Features of portraits whose distance sees texture and parts, where a plain pixel error sees light and shade.
@@ -22,7 +24,7 @@ class PerceptualTraining(Trainee):
     Two tasks on noisy, softened, mottled renders. Each tap has a linear readout of the pixels of its own cell, as they
     are and as they were before the damage: every scale has to keep texture and to know it from damage, where a net
     trained on labels alone forgets it. The last tap has a readout of all identity and attribute parameters, so that
-    parts and expression count as well.
+    parts and expression count as well. At the end each channel gets a weight: see `channel_weights`.
 
     Args:
         num_steps: batches.
@@ -92,12 +94,10 @@ class PerceptualTraining(Trainee):
         """AdamW with a warm cosine."""
         return adamw(self, self.lr, self.num_steps)
 
-    @torch.no_grad()
     def export(self) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """The network, with the scale of its taps set."""
-        maps = self.network.features(self.tune.images(torch.arange(min(200, self.num_tune))).to(self.device))
-        pairs = self.network.distances(maps, tuple(x.roll(1, 0) for x in maps)).mean(0)
-        self.network.scale.copy_(1 / (len(pairs) * pairs))
+        """The network, with the weights of its channels set."""
+        images = self.source.images(torch.arange(min(WEIGHED, self.num_images))).to(self.device)
+        self.network.scale.copy_(channel_weights(self.network, images, self.rng(0)))
         return self.network.state_dict(), self.network.metadata()
 
     def measure(self) -> dict[str, float]:
@@ -123,6 +123,35 @@ def damage(images: Tensor, rng: torch.Generator) -> Tensor:
     return spoilt.masked_fill(F.interpolate(lost.float(), size=size) > 0, 0.0).clamp(-1, 1)
 
 
+@torch.no_grad()
+def channel_weights(network: PerceptualNet, images: Tensor, rng: torch.Generator) -> Tensor:
+    """A weight a channel, `(sum(widths),)`: how much more it answers to texture than to as much light.
+
+    The geometric mean of its answers to lost and to false texture, over that to light; then each tap's distance of two
+    random portraits is brought to 1 / taps.
+    """
+    target = network.features(images)
+
+    def answer(changed: Tensor) -> Tensor:
+        return network.differences(network.features(changed), target).mean(0)
+
+    ratios = [answer(spoilt) / answer(lit) for spoilt, lit in texture_and_light(images, rng).values()]
+    weights = torch.stack(ratios).log().mean(0).exp()
+    shares = weights * network.differences(target, tuple(x.roll(1, 0) for x in target)).mean(0)
+    taps = zip(weights.split(network.widths), shares.split(network.widths), strict=True)
+    return torch.cat([weight / (share.sum() * len(network.widths)) for weight, share in taps])
+
+
+def texture_and_light(images: Tensor, rng: torch.Generator) -> dict[str, tuple[Tensor, Tensor]]:
+    """By kind of damage, images that lost texture or got false one, and as many whose light changed by as much."""
+    spoilt = {
+        "blur": F.avg_pool2d(images, 3, 1, 1, count_include_pad=False),
+        "noise": images + 0.05 * torch.randn(images.shape, generator=rng).to(images),
+    }
+    sizes = {name: (x - images).square().mean((1, 2, 3), keepdim=True).sqrt() for name, x in spoilt.items()}
+    return {name: (x, images - sizes[name] * images.mean().sign()) for name, x in spoilt.items()}
+
+
 def perceptual_quality(network: PerceptualNet, images: Tensor, rng: torch.Generator) -> dict[str, float]:
     """Shares of right orders; a plain squared error has .5 in the `_equal_mse` ones by construction.
 
@@ -130,21 +159,17 @@ def perceptual_quality(network: PerceptualNet, images: Tensor, rng: torch.Genera
     - `blur_or_light_equal_mse`, `noise_or_light_equal_mse`: lost or false texture is further than a change of light of
       the same squared error.
     """
-    soft = F.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
-    noise = torch.randn(images.shape, generator=rng).to(images)
-    target = network.features(images)
+    target, pairs = network.features(images), texture_and_light(images, rng)
 
     def away(changed: Tensor) -> Tensor:
         return network.distance(network.features(changed), target)
 
-    grain = images + 0.05 * noise
     ranks = {
-        "rank_blur": share_larger(away(soft), away(torch.lerp(images, soft, 0.7))),
-        "rank_noise": share_larger(away(grain), away(images + 0.035 * noise)),
+        f"rank_{name}": share_larger(away(spoilt), away(torch.lerp(images, spoilt, 0.7)))
+        for name, (spoilt, _) in pairs.items()
     }
-    for name, changed in {"blur": soft, "noise": grain}.items():
-        size = (changed - images).square().mean((1, 2, 3), keepdim=True).sqrt()
-        ranks[f"{name}_or_light_equal_mse"] = share_larger(away(changed), away(images - size * images.mean().sign()))
+    for name, (spoilt, lit) in pairs.items():
+        ranks[f"{name}_or_light_equal_mse"] = share_larger(away(spoilt), away(lit))
     return ranks
 
 
