@@ -51,8 +51,9 @@ def error(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     [
         ("evaluate space=zplus seed=1", ("evaluate", ["space=zplus", "seed=1"], False, False)),
         ("evaluate --keep space=zplus --fresh", ("evaluate", ["space=zplus"], True, True)),
-        ("run demo", ("run_experiment", "demo", [], False, False, False)),
-        ("run demo seed=1 --update", ("run_experiment", "demo", ["seed=1"], False, False, True)),
+        ("run demo", ("run_experiment", "demo", [], False, False, False, None)),
+        ("run demo seed=1 --update", ("run_experiment", "demo", ["seed=1"], False, False, True, None)),
+        ("run demo --jobs 3 --keep", ("run_experiment", "demo", [], True, False, False, 3)),
         ("score runs/a protocol=pixel", ("score", "runs/a", ["protocol=pixel"])),
         ("table a b", ("table", ["a", "b"], None, "terminal", None, False, None)),
         (
@@ -76,6 +77,8 @@ def test_commands_call_their_functions(calls: list[tuple[object, ...]], line: st
         ("evaluate --kepp", "zinv evaluate --kepp: no such flag. Did you mean '--keep'? Choose from: --dry-run, "),
         ("evaluate --ke", "zinv evaluate --ke: no such flag. Did you mean '--keep'?"),
         ("run", "zinv run: give NAME."),
+        ("run demo --jobs 0", "--jobs 0: not an int of 1 or more."),
+        ("run demo --jobs two", "--jobs two: not an int of 1 or more."),
         ("list space z", "zinv list z: one argument too many."),
         ("list spaces", "zinv list spaces: there is no such group. Did you mean 'space'?"),
         ("table a --format pdf", "zinv table: argument --format: invalid choice: 'pdf'"),
@@ -179,6 +182,38 @@ def test_a_dry_run_prints_each_run_of_an_experiment(capsys: pytest.CaptureFixtur
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("runs/optimize-z-toy/")
     assert second.endswith(": zinv evaluate generator=toy space=w seed=1")
+
+
+def test_a_dry_run_says_once_what_is_missing(capsys: pytest.CaptureFixture[str], empty_folder: Path):
+    folder = empty_folder / "experiments" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "experiment.yaml").write_text(
+        """
+base: {generator: stylegan2, generator.path: mine/net, data: toy, loss: pixel, protocol: pixel}
+rows: [{space: z}, {space: w}, {space: pn, space.statistics: nowhere}]
+needs:
+  - {file: mine/net, command: train model=generator}
+  - {file: mine/code, command: train model=base_code}
+"""
+    )
+    assert main(["run", "mine", "--dry-run"]) == 0
+    first, second, third, *rows = capsys.readouterr().out.splitlines()
+    assert first == "missing: mine/net; `zinv train model=generator` makes it"
+    assert second == "missing: mine/code; `zinv train model=base_code` makes it"
+    assert third.startswith("runs/optimize-z-stylegan2/not known yet: zinv evaluate generator=stylegan2")
+    assert len(rows) == 2
+
+
+def test_a_dry_run_says_once_what_no_command_makes(capsys: pytest.CaptureFixture[str], empty_folder: Path):
+    folder = empty_folder / "experiments" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "experiment.yaml").write_text(
+        "base: {generator: stylegan2, generator.path: mine/net, data: toy, loss: pixel}\ngrid: {seed: [0, 1]}"
+    )
+    assert main(["run", "mine", "--dry-run"]) == 0
+    first, *rows = capsys.readouterr().out.splitlines()
+    assert first.startswith("missing: mine/net: no such weight file. Looked in ")
+    assert len(rows) == 2
 
 
 def test_help_and_listing_import_neither_torch_nor_lightning():

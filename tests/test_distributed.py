@@ -58,6 +58,8 @@ def test_two_processes_give_the_records_of_one(cli: Cli):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("F/Z+") == 1  # one of them prints
     assert ranks("two") == [[3, 2]]
+    (start,) = json.loads((folder("two") / "run.json").read_text())["starts"]
+    assert len(start["peak_memory_bytes"]) == 2 and min(start["peak_memory_bytes"]) > 1e8
     with open(folder("two") / "times.csv") as file:
         assert [row["rank"] for row in csv.DictReader(file)] == ["0", "1", "0", "1", "0"]
     cli(f"{RUN} data.num=5 runs=one")

@@ -58,6 +58,17 @@ def stop(process: subprocess.Popen[str], how: signal.Signals) -> str:
     return said
 
 
+def gone(group: int) -> bool:
+    """Whether no process is left of a group, or none after a moment."""
+    for _ in range(100):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
 def records(root: str) -> bytes:
     (path,) = Path(root).glob("*/*/records.csv")
     return path.read_bytes()
@@ -109,3 +120,39 @@ def test_sigterm_stops_at_once(cli: Cli):
     process = start()
     wait_for(process, 1)
     assert "the same command goes on from there" in stop(process, signal.SIGTERM)
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_rows_side_by_side_at_once_and_loses_nothing(cli: Cli):
+    folder = Path("experiments") / "tiny"
+    folder.mkdir(parents=True)
+    base = "{generator: toy, method: optimize, method.num_steps: 150, data.num: 8, data.batch_size: 1, trainer: cpu}"
+    (folder / "experiment.yaml").write_text(f"base: {base}\ngrid: {{space: [z, zplus, wplus]}}\n")
+    path = os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zinv", "run", "tiny", "--jobs", "2"],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_as_a_shell_does,
+        start_new_session=True,
+    )
+    wait_for(process, 3)
+    first = finished()
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    began = time.monotonic()
+    said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on from there: zinv run tiny --jobs 2" in said[1]
+    assert "Traceback" not in said[0] + said[1]
+    assert time.monotonic() - began < 20
+    assert gone(process.pid)
+    second = finished()
+    assert first.items() <= second.items() and len(second) < 24
+    assert cli("run tiny --jobs 2").status == 0
+    assert second.items() <= finished().items()
+    assert cli("run tiny --jobs 1 runs=undisturbed").status == 0
+    files = [path.relative_to("runs") for path in Path("runs").glob("*/*/records.csv")]
+    assert len(files) == 3
+    assert all((Path("runs") / file).read_bytes() == (Path("undisturbed") / file).read_bytes() for file in files)

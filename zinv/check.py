@@ -23,9 +23,12 @@ from zinv.contracts import (
 )
 from zinv.errors import ConfigError, ZinvError, suggest
 from zinv.generators.base import Generator, base_size
-from zinv.losses.base import LossTerm
+from zinv.generators.toy import toy_stylegan2
+from zinv.losses.base import Loss
 from zinv.metrics.base import Metric
 from zinv.presets import locate, make
+from zinv.seeding import image_rngs
+from zinv.spaces.z import ZPlus
 
 TOY = {"generator": "toy", "space": "zplus", "data": "toy", "loss": "pixel", "protocol": "pixel", "trainer": "cpu"}
 FEW_STEPS = 3
@@ -138,9 +141,13 @@ def data_contracts(name: str) -> Iterator[tuple[str, Start]]:
 
 
 def term_contracts(name: str) -> Iterator[tuple[str, Start]]:
-    """A loss term."""
-    term = make("term", name, LossTerm, {}, f"loss.options.{name}")  # type: ignore[type-abstract]
-    yield name, partial(TermContract, term)
+    """A loss term; one that asks for parts gets the toy generator and Z+."""
+    loss, space, generator = Loss({name: 1.0}), ZPlus(), toy_stylegan2()
+    (term,) = loss.over(generator, space).parts().values()
+    if any(loss.asked.values()):
+        yield name, partial(TermContract, term, generator.resolution, space.initial(generator, image_rngs(0, IDS)))
+    else:
+        yield name, partial(TermContract, term)
 
 
 def metric_contracts(name: str) -> Iterator[tuple[str, Start]]:

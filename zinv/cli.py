@@ -159,7 +159,14 @@ def _run(arguments: Arguments) -> int:
         return show_plan(arguments.name, arguments.overrides)
     from zinv.sweep import run_experiment
 
-    return run_experiment(arguments.name, arguments.overrides, arguments.keep, arguments.fresh, arguments.update)
+    flags = (arguments.keep, arguments.fresh, arguments.update, _count("--jobs", arguments.jobs))
+    return run_experiment(arguments.name, arguments.overrides, *flags)
+
+
+def _count(flag: str, text: str | None) -> int | None:
+    if text is not None and not (text.isdecimal() and int(text) > 0):
+        raise ConfigError(f"{flag} {text}: not an int of 1 or more.")
+    return None if text is None else int(text)
 
 
 def _score(arguments: Arguments) -> int:
@@ -209,6 +216,7 @@ OVERRIDES: Final = Flag(
 KEEP: Final = Flag(("--keep",), "keep finished images although the code has changed since")
 FRESH: Final = Flag(("--fresh",), "delete what is there and start over")
 DRY: Final = Flag(("--dry-run",), "print what would be run, and stop")
+JOBS: Final = Flag(("--jobs",), "rows at a time; by default one a core on a CPU, else 1", "N")
 UPDATE: Final = Flag(("--update",), "replace the experiment's results.csv")
 EXPERIMENT: Final = Flag(("name",), "an experiment (zinv list experiments) or its folder", "NAME")
 RUN: Final = Flag(("path",), "a run folder, or a folder of them", "RUN")
@@ -223,7 +231,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "run": Command(
         "do every unfinished run of an experiment, then its table",
         _run,
-        (EXPERIMENT, OVERRIDES, KEEP, FRESH, UPDATE, DRY),
+        (EXPERIMENT, OVERRIDES, JOBS, KEEP, FRESH, UPDATE, DRY),
         "zinv run demo",
     ),
     "score": Command(

@@ -143,10 +143,10 @@ class SpaceContract(Contract):
 
 
 class TermContract(Contract):
-    """A LossTerm, on pictures of a size and codes of 8 numbers."""
+    """A LossTerm, on pictures of a size, and codes of 8 numbers or of the space that it was given."""
 
-    def __init__(self, term: LossTerm, size: int = 64) -> None:
-        self._term, self._code = term, _randn((len(IDS), 8))
+    def __init__(self, term: LossTerm, size: int = 64, code: Tensor | None = None) -> None:
+        self._term, self._code = term, _randn((len(IDS), 8)) if code is None else code
         self._target, self._image = _pictures(size), _pictures(size, seed=1)
         self._given = self._image.clone(), self._target.clone()
 

@@ -30,10 +30,12 @@ class StoreWriter(L.Callback):
 
     Attributes:
         count: images that this process has finished or failed.
+        inverted: images that it has inverted, and `seconds` the time that they took.
     """
 
     def __init__(self, path: Path, source: DataSource):
         self.path, self.source, self.count = path, source, 0
+        self.inverted, self.seconds = 0, 0.0
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         trainer.strategy.barrier()
@@ -60,7 +62,9 @@ class StoreWriter(L.Callback):
         for name, reason in batch.failures.items():
             self.run.fail(name, reason, "data")
         if outputs is not None:
-            seconds = (time.monotonic() - self.started) / len(batch.ids)
+            taken = time.monotonic() - self.started
+            self.inverted, self.seconds = self.inverted + len(batch.ids), self.seconds + taken
+            seconds = taken / len(batch.ids)
             write_batch(
                 self.run, pl_module, outputs, batch, {"seconds": round(seconds, 3), "rank": trainer.global_rank}
             )

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from zinv.config import (
-    TRAIN_GROUPS,
     Config,
     as_overrides,
     compose,
@@ -17,7 +16,9 @@ from zinv.config import (
     find_experiment,
     layer,
     load,
+    missing_needs,
     run_folder,
+    slug,
     to_yaml,
 )
 from zinv.config.experiment import experiment_names
@@ -38,17 +39,24 @@ def show(overrides: Sequence[str]) -> int:
 
 def show_training(overrides: Sequence[str]) -> int:
     """Print the configuration that `zinv train` would run."""
-    from zinv.train import training_folder
+    from zinv.train import configure, training_folder
 
-    return _print_config(compose(overrides, {"trainer": "fit"}, TRAIN_GROUPS), training_folder)
+    return _print_config(configure(overrides), training_folder)
 
 
 def show_plan(name: str, overrides: Sequence[str]) -> int:
-    """Print an experiment's runs: the folder of each, whether it was begun, and its overrides."""
-    for row in expand(find_experiment(name)):
-        given = layer(row, overrides)
-        folder = _folder(compose(given))
-        print(f"{folder}{' (begun)' if Path(folder).is_dir() else ''}: {shlex.join(['zinv', 'evaluate', *given])}")
+    """Print what an experiment lacks, then its runs: the folder of each, whether it was begun, and its overrides."""
+    experiment = find_experiment(name)
+    rows = [layer(row, overrides) for row in expand(experiment)]
+    places = [_place(compose(row)) for row in rows]
+    needs = missing_needs(experiment)
+    for need in needs:
+        print(f"missing: {need.file}; `zinv {need.command}` makes it")
+    for lack in dict.fromkeys(lack for _, lack in places if lack):
+        if not any(lack.startswith(f"{need.file}: ") for need in needs):
+            print(f"missing: {lack}")
+    for row, (folder, _) in zip(rows, places, strict=True):
+        print(f"{folder}{' (begun)' if Path(folder).is_dir() else ''}: {shlex.join(['zinv', 'evaluate', *row])}")
     return 0
 
 
@@ -67,6 +75,14 @@ def show_presets(group: str | None) -> int:
 def _print_config(config: Config, folder: Callable[[Config], Path] = run_folder) -> int:
     print(f"# run folder: {_folder(config, folder)}\n{to_yaml(config)}", end="")
     return 0
+
+
+def _place(config: Config) -> tuple[str, str]:
+    """The folder of a run, and the weight file that it lacks, without which the folder's digits are not known."""
+    try:
+        return str(run_folder(config)), ""
+    except WeightsError as error:
+        return str(Path(config["runs"]) / slug(config) / "not known yet"), str(error)
 
 
 def _folder(config: Config, folder: Callable[[Config], Path] = run_folder) -> str:

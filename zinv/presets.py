@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Final, TypeVar, cast
+from types import MappingProxyType
+from typing import Final, TypeVar, cast, get_args
 
 from omegaconf import OmegaConf
 from yaml import YAMLError
@@ -121,7 +122,23 @@ def parameters(target: Callable[..., object]) -> dict[str, inspect.Parameter]:
     return dict(signature.parameters)
 
 
-def make(group: str, name: str, kind: type[Part], options: Mapping[str, object], key: str) -> Part:
+def kinds(annotation: object) -> tuple[type, ...]:
+    """The classes that an annotation such as `LatentSpace` or `Generator | None` names.
+
+    >>> kinds(float | None)
+    (<class 'float'>, <class 'NoneType'>)
+    """
+    return tuple(kind for kind in (get_args(annotation) or (annotation,)) if isinstance(kind, type))
+
+
+def make(
+    group: str,
+    name: str,
+    kind: type[Part],
+    options: Mapping[str, object],
+    key: str,
+    handed: Mapping[str, object] = MappingProxyType({}),
+) -> Part:
     """Build the part `name` of a group from its preset and options that override it.
 
     Args:
@@ -130,17 +147,25 @@ def make(group: str, name: str, kind: type[Part], options: Mapping[str, object],
         kind: the class that the part must have.
         options: constructor arguments; with a `_target_` of their own, no preset is read.
         key: where the options were given, for messages: `loss.options.lpips`.
+        handed: constructor arguments that are parts, and so no options.
 
     Raises:
         ConfigError: an unknown preset, a target of another kind, an unknown key or a value of the wrong type.
     """
-    settings = {**({} if "_target_" in options else read_preset(group, name)), **cast(Mapping[str, Value], options)}
-    target = part_class(f"{group}={name}", str(settings.pop("_target_", "")), kind)
-    known = parameters(target)
+    target, settings = chosen(group, name, kind, options)
+    known = {name: parameter for name, parameter in parameters(target).items() if name not in handed}
     for option in settings:
         if option not in known:
             raise ConfigError(f"{key}.{option}: no such key. {suggest(option, known)}")
-    return target(**{k: typed(v, known[k].annotation, f"{key}.{k}") for k, v in settings.items()})
+    return target(**{k: typed(v, known[k].annotation, f"{key}.{k}") for k, v in settings.items()}, **handed)
+
+
+def chosen(
+    group: str, name: str, kind: type[Part], options: Mapping[str, object]
+) -> tuple[Callable[..., Part], dict[str, Value]]:
+    """The class of the part `name`, and its preset's settings under the options."""
+    settings = {**({} if "_target_" in options else read_preset(group, name)), **cast(Mapping[str, Value], options)}
+    return part_class(f"{group}={name}", str(settings.pop("_target_", "")), kind), settings
 
 
 def part_class(key: str, dotted: str, kind: type[Part]) -> Callable[..., Part]:

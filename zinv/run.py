@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,6 +91,7 @@ def settings(parts: Parts) -> dict[str, str | int | list[str] | None]:
         "precision": config["trainer"]["precision"],
         "seed": config["seed"],
         "loss_networks": list(method.loss.networks()),
+        "remark": parts.source.remark,
         **method.settings(),
     }
 
@@ -123,17 +125,20 @@ def invert(path: Path, parts: Parts) -> Ranks:
     module = ImageModule(parts.source, lambda: Run.open(path).finished(), data["batch_size"], data["num_workers"])
     check_devices(trainer.world_size, len(parts.source))
     started = time.monotonic()
+    forget_peak(trainer.strategy.root_device)
     with stoppable():
         trainer.predict(parts.method, datamodule=module, return_predictions=False)
     ranks = Ranks(trainer.global_rank, trainer.world_size, trainer.strategy.root_device)
     parts.method.to(ranks.device)
-    counts, memory = ranks.gather(writer.count), ranks.gather(peak_memory())
+    counts, memory = ranks.gather(writer.count), ranks.gather(peak_memory(ranks.device))
+    inverted, seconds = sum(ranks.gather(writer.inverted)), sum(ranks.gather(writer.seconds))
     if ranks.first:
         Run.open(path).note(
             ranks=counts,
-            peak_memory_bytes=max(memory),
+            peak_memory_bytes=memory,
             device=device_name(ranks.device),
             wall_seconds=round(time.monotonic() - started, 3),
+            seconds_per_image=round(seconds / inverted, 3) if inverted else None,
         )
     return ranks
 
@@ -212,11 +217,18 @@ def check_devices(num_devices: int, num_images: int) -> None:
         raise DataError(f"trainer.devices={num_devices}: there are only {num_images} images.")
 
 
-def peak_memory() -> int:
-    """Bytes: of the GPU's allocator, or of this process."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def forget_peak(device: torch.device) -> None:
+    """Begin anew with a GPU's peak: several runs may share a process."""
+    if device.type == "cuda" and torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes of this process: of its GPU's allocator since `forget_peak`, or resident since the process began."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
 
 
 def device_name(device: torch.device) -> str:

@@ -2,57 +2,56 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from zinv.config import Config, Experiment, compose, expand, experiment_names, find_experiment, layer, run_folder
+from zinv.config import (
+    Experiment,
+    compose,
+    expand,
+    experiment_names,
+    find_experiment,
+    layer,
+    missing_needs,
+    run_folder,
+)
 from zinv.errors import ConfigError, StoreError, WeightsError
 from zinv.evaluation.formats import format_table, to_terminal
-from zinv.evaluation.results import Published, against, contrast_table, differences, write_results
+from zinv.evaluation.results import Published, against, contrast_table, control_line, differences, write_results
 from zinv.evaluation.rows import Row
 from zinv.evaluation.store import runs_in
 from zinv.evaluation.table import Table, make_table, pivot
-from zinv.run import evaluate
-from zinv.weights import find
+from zinv.jobs import Flags, do_jobs, planned
 
 ENDINGS = {"md": "markdown", "latex": "latex", "csv": "csv"}
 
 
-def run_experiment(name: str, overrides: Sequence[str], keep: bool, fresh: bool, update: bool) -> int:
-    """Do every run of an experiment in turn, and print its table; the same command again resumes.
+def run_experiment(
+    name: str, overrides: Sequence[str], keep: bool, fresh: bool, update: bool, jobs: int | None = None
+) -> int:
+    """Do every run of an experiment, and print its table; the same command again resumes.
 
-    A run on several devices is a process of its own, since Lightning starts the whole command line again on each.
+    Args:
+        name: of the experiment.
+        overrides: of every row.
+        keep: keep finished images although the code has changed.
+        fresh: delete the run folders first.
+        update: replace the experiment's `results.csv`.
+        jobs: rows at a time; by default as many as cores where rows run on the CPU, else one.
 
     Returns:
         0, or 1 if a run failed.
     """
     experiment = find_experiment(name)
     check_needs(experiment)
-    plan = [layer(row, overrides) for row in expand(experiment)]
-    configs = [compose(row) for row in plan]  # every mistake shows before the first run
-    failed = 0
-    for i, (row, config) in enumerate(zip(plan, configs, strict=True), 1):
-        print(f"[{i}/{len(plan)}] {config['name'] or run_folder(config).parent.name}", flush=True)
-        alone = config["trainer"]["devices"] == 1 and config["trainer"]["num_nodes"] == 1
-        if alone:
-            failed += evaluate(row, keep, fresh, experiment.name)
-        else:
-            failed += _in_process([*row, *_group(config, experiment.name)], keep, fresh)
-    show_tables(experiment, [run_folder(config) for config in configs], update)
-    return 1 if failed else 0
-
-
-def _group(config: Config, name: str) -> list[str]:
-    """The experiment's name as the logger's group, where it has a group and no name for it."""
-    logger = config["logger"]
-    return [f"logger.group={name}"] if "group" in logger and logger["group"] is None else []
-
-
-def _in_process(row: Sequence[str], keep: bool, fresh: bool) -> int:
-    flags = [*(["--keep"] if keep else []), *(["--fresh"] if fresh else [])]
-    return subprocess.run([sys.executable, "-m", "zinv", "evaluate", *row, *flags], check=False).returncode
+    flags = Flags(keep, fresh, experiment.name)
+    plan = planned([layer(row, overrides) for row in expand(experiment)], flags)
+    columns = experiment.table.get("columns")
+    statuses = do_jobs(plan, flags, jobs, columns if isinstance(columns, list) else None)
+    done = [job.folder for job, status in zip(plan, statuses, strict=True) if status in (0, 1)]
+    show_tables(experiment, done, update)
+    return 1 if any(statuses) else 0
 
 
 def check_needs(experiment: Experiment) -> None:
@@ -61,17 +60,18 @@ def check_needs(experiment: Experiment) -> None:
     Raises:
         WeightsError: names the file and the command that makes it.
     """
-    for need in experiment.needs:
-        try:
-            find(need.file)
-        except WeightsError as error:
-            raise WeightsError(f"{experiment.name} needs {need.file}; `zinv {need.command}` makes it.") from error
+    for need in missing_needs(experiment):
+        raise WeightsError(f"{experiment.name} needs {need.file}; `zinv {need.command}` makes it.")
 
 
 def show_tables(experiment: Experiment, folders: Sequence[Path], update: bool) -> None:
     """The experiment's table, its declared contrasts, and what differs from the committed results."""
-    rows = [Row.read(folder) for folder in folders]
-    print(to_terminal(experiment_table(experiment, rows)))
+    rows, asked = [Row.read(folder) for folder in folders], len(expand(experiment))
+    if rows:
+        print(to_terminal(experiment_table(experiment, rows)))
+    if len(rows) < asked:
+        print(f"{asked - len(rows)} of {asked} rows failed: contrasts and results.csv are for all.")
+        return
     if experiment.contrasts:
         print(to_terminal(contrast_table(rows, experiment.contrasts)))
     committed = experiment.folder / "results.csv"
@@ -83,13 +83,16 @@ def show_tables(experiment: Experiment, folders: Sequence[Path], update: bool) -
 
 
 def experiment_table(experiment: Experiment, rows: Sequence[Row]) -> Table:
-    """The table as `experiment.yaml` draws it: `columns`, `extras`, `median`."""
+    """The table as `experiment.yaml` draws it (`columns`, `extras`, `median`); its control, if all rows are there."""
     unknown = set(experiment.table) - {"columns", "extras", "median"}
     if unknown:
         raise ConfigError(
             f"{experiment.name}: table.{sorted(unknown)[0]}: no such key. Choose from: columns, extras, median."
         )
-    return make_table(rows, **experiment.table)  # type: ignore[arg-type]
+    drawn = make_table(rows, **experiment.table)  # type: ignore[arg-type]
+    if experiment.control is None or len(rows) < len(expand(experiment)):
+        return drawn
+    return replace(drawn, notes=(*drawn.notes, control_line(rows, experiment.control)))
 
 
 def table(

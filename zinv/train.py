@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from zinv.config import TRAIN_GROUPS, Config, build, compose, run_id, save, slug
-from zinv.config.settings import FitTrainer, WandbSettings
+from zinv.config.compose import parse_overrides
+from zinv.config.settings import FitTrainer, LoaderSettings, WandbSettings
 from zinv.errors import ConfigError
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
+
+LOADING: Final = frozenset(f"data.{field.name}" for field in fields(LoaderSettings))
 
 
 def train(overrides: Sequence[str], fresh: bool = False) -> int:
@@ -26,11 +29,11 @@ def train(overrides: Sequence[str], fresh: bool = False) -> int:
     Returns:
         The exit status.
     """
-    config = compose(overrides, {"trainer": "fit"}, TRAIN_GROUPS)
+    config = configure(overrides)
     settings = build(config, "trainer")
     if not isinstance(settings, FitTrainer):
         raise ConfigError(f"trainer={config['trainer']['_name_']}: for inversion runs; zinv train takes trainer=fit.")
-    parts = {group: build(config, group) for group in ("generator", "loss") if group in config}
+    parts = {group: build(config, group) for group in ("generator", "loss", "data") if group in config}
     model = build(config, "model", **parts)
     folder = training_folder(config)
 
@@ -50,9 +53,24 @@ def train(overrides: Sequence[str], fresh: bool = False) -> int:
     return 0
 
 
+def configure(overrides: Sequence[str]) -> Config:
+    """The configuration of a training; how a run of images loads its data is none of its business.
+
+    Raises:
+        ConfigError: it was given.
+    """
+    for key in LOADING & parse_overrides(overrides).keys():
+        raise ConfigError(f"{key}: zinv train loads batches by model.batch_size and model.num_workers.")
+    config = compose(overrides, {"trainer": "fit"}, TRAIN_GROUPS)
+    if "data" in config:
+        config["data"] = {key: value for key, value in config["data"].items() if f"data.{key}" not in LOADING}
+    return config
+
+
 def training_folder(config: Config) -> Path:
-    """`runs/train/<name>-<8 hex>` of a configuration."""
-    return Path(config["runs"]) / "train" / f"{slug(config)}-{run_id(config)}"
+    """`runs/train/<name>-<8 hex>` of a configuration; all its pictures count, wherever they lie."""
+    pictures = {"pictures": build(config, "data").fingerprint()} if "data" in config else {}
+    return Path(config["runs"]) / "train" / f"{slug(config)}-{run_id(config, **pictures)}"
 
 
 def _logger(config: Config, folder: Path) -> Logger | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
-from zinv.config import compose, expand, find_experiment, layer
-from zinv.config.experiment import Contrast, Need, experiment_names
+from zinv import weights
+from zinv.config import compose, expand, find_experiment, layer, missing_needs
+from zinv.config.experiment import Contrast, Control, Need, experiment_names
 from zinv.errors import ConfigError
 
 
@@ -66,12 +68,29 @@ def test_needs_and_contrasts_are_typed(lab: Path):
     rows: [{space: ball}]
     needs: [{file: p_n/toy, command: train model=fitting}]
     contrasts: [{row: F/Z+, against: F/W+, metric: mse, margin: 1e-8}]
+    control: {row: F alone, plain: W+}
     """
     write(lab, text)
     experiment = find_experiment("mine")
     assert experiment.needs == (Need("p_n/toy", "train model=fitting"),)
     assert experiment.contrasts == (Contrast("F/Z+", "F/W+", "mse", 1e-8, "less"),)
+    assert experiment.control == Control("F alone", "W+", "best", "mse")
     assert experiment.folder == lab / "experiments" / "mine"
+
+
+def test_what_is_found_by_what_it_says_of_itself_needs_no_name(lab: Path, monkeypatch: pytest.MonkeyPatch):
+    need = "{file: net/code, kind: base code encoder, of: net, command: train model=base_code}"
+    write(lab, f"rows: [{{space: ball}}]\nneeds: [{need}]")
+    experiment = find_experiment("mine")
+    monkeypatch.setenv("ZINV_WEIGHTS", str(lab / "weights"))
+    assert missing_needs(experiment) == [*experiment.needs]  # no generator either
+    weights.write(lab / "weights" / "net.safetensors", {"a": torch.zeros(1)}, {})
+    said = {"kind": "base code encoder", "generator": "another"}
+    weights.write(lab / "weights" / "any.safetensors", {"a": torch.zeros(1)}, said)
+    assert missing_needs(experiment) == [*experiment.needs]
+    said["generator"] = weights.sha256(lab / "weights" / "net.safetensors")
+    weights.write(lab / "weights" / "other.safetensors", {"a": torch.zeros(1)}, said)
+    assert missing_needs(experiment) == []
 
 
 @pytest.mark.parametrize(
@@ -83,7 +102,9 @@ def test_needs_and_contrasts_are_typed(lab: Path):
         ("rows: [{seed: 0}]\ncontrasts: [{row: a, against: b, metic: mse}]", r"contrasts\[0\].metic: no such key."),
         ("rows: [{seed: 0}]\ncontrasts: [{row: a, against: b}]", r"contrasts\[0\].metric: give a str."),
         ("rows: [{seed: 0}]\ncontrasts: [{row: a, against: b, metric: mse, direction: up}]", "direction=up: unknown"),
-        ("rows: [{seed: 0}]\nneeds: [file]", r"needs\[0\]=file: not a mapping of file, command."),
+        ("rows: [{seed: 0}]\nneeds: [file]", r"needs\[0\]=file: not a mapping of file, command, kind, of."),
+        ("rows: [{seed: 0}]\ncontrol: {plain: a}", "control.row: give a str."),
+        ("rows: [{seed: 0}]\ncontrol: [a]", r"control=\[a\]: not a mapping of row, plain, full, metric."),
         ("rows: [{seed: 0}", "not a readable YAML file"),
         ("3", "not a readable YAML file"),
     ],

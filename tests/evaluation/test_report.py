@@ -55,6 +55,8 @@ def test_an_offline_run_holds_configuration_means_rows_and_pictures(run, monkeyp
         if record.WhichOneof("record_type") == "run":
             assert (record.run.run_id, record.run.project, record.run.run_group) == ("1a2b3c4d", "tests", "experiment")
             config |= values(record.run.config.update)
+        elif record.WhichOneof("record_type") == "config":
+            config |= values(record.config.update)
         elif record.WhichOneof("record_type") == "summary":
             summary |= values(record.summary.update)
     assert config["method"] == {"lr": 0.1} and config["settings"]["label"] == "F/Z+"

@@ -6,7 +6,15 @@ from scipy import stats
 
 from tests.evaluation.conftest import PROTOCOL, table_row
 from zinv.errors import ProtocolError, StoreError
-from zinv.evaluation.results import Published, against, contrast_table, differences, read_results, write_results
+from zinv.evaluation.results import (
+    Published,
+    against,
+    contrast_table,
+    control_line,
+    differences,
+    read_results,
+    write_results,
+)
 from zinv.presets import experiment_folders
 
 
@@ -17,6 +25,28 @@ class Contrast:
     metric: str
     margin: float
     direction: str
+
+
+@dataclass(frozen=True)
+class Control:
+    row: str = "F alone"
+    plain: str = "W+"
+    full: str = "F/Z+"
+    metric: str = "mse"
+
+
+@pytest.fixture
+def controlled():
+    """W+ at .10, the control at .05, F/Z+ at .04, so that the control has 5 of 6 of the gain."""
+    wobble = np.tile([0.01, -0.01], 8)
+    base = {"base code": "b8.conv0"}
+    return [
+        table_row("Z", 0.5 + wobble),
+        table_row("W+", 0.1 + wobble),
+        table_row("F/Z+", 0.04 + wobble / 10, **base),
+        table_row("F/Z", 0.05 + wobble / 4, **base),
+        table_row("F alone", 0.05 + wobble / 5, **base),
+    ]
 
 
 def texts(table):
@@ -95,3 +125,20 @@ def test_contrasts_are_one_sided_and_corrected(rows):
     assert float(second[8]) == pytest.approx(2 * float(second[7]), rel=1e-4) and float(second[3]) > 0
     with pytest.raises(ProtocolError, match="no row 'F/Zp'. Did you mean 'F/Z\\+'?"):
         contrast_table(rows, [replace(declared[0], row="F/Zp")])
+
+
+def test_a_controls_share_of_the_gain(controlled):
+    line = control_line(controlled, Control())
+    assert line.startswith("Control: F alone (0.05000) has 83% of what F/Z+ (0.04000) gains over W+ (0.10000) in MSE (")
+    assert control_line(controlled, Control(plain="best", full="best")) == line
+    # of higher_is_better ID = 1 - MSE the shares are the same
+    by_id = control_line(controlled, Control(plain="best", full="best", metric="id"))
+    assert "has 83% of what F/Z+ (0.9600) gains over W+ (0.9000) in ID" in by_id
+
+
+def test_a_control_without_a_gain_or_a_row_says_so(controlled):
+    assert control_line(controlled, Control(full="Z")) == "Control: Z (0.50000) gains nothing over W+ (0.10000) in MSE."
+    with pytest.raises(ProtocolError, match="control plain Wp: no such row. Did you mean 'W\\+'?"):
+        control_line(controlled, Control(plain="Wp"))
+    with pytest.raises(ProtocolError, match="control full best: no such row"):
+        control_line([row for row in controlled if "F/" not in row.label], Control(full="best"))

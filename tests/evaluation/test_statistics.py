@@ -1,10 +1,12 @@
 import math
+import time
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from zinv.evaluation.statistics import (
+    _p_wilcoxon,
     bootstrap_interval,
     holm,
     mean_interval,
@@ -12,6 +14,7 @@ from zinv.evaluation.statistics import (
     paired_difference,
     per_image,
     prediction_interval,
+    share_interval,
 )
 
 
@@ -69,6 +72,35 @@ def test_paired_difference_is_scipys(pair):
     assert found.mean.n == 50 and found.mean.value == pytest.approx((a - b).mean())
 
 
+@pytest.mark.parametrize("side", ["two-sided", "less", "greater"])
+@pytest.mark.parametrize(
+    "d",
+    [
+        [1.0, -1.0, 2.0],
+        [0.0, 1.0, 2.0, -3.0],
+        [2.0, 2.0, 2.0, 2.0],
+        [-1.0, -1.0, -2.0, 0.0, 0.0],
+        [0.5, -0.5, 0.25, 0.25, 1.0, -2.0, 0.0, 3.0],
+    ],
+)
+def test_wilcoxon_of_few_tied_differences_is_scipys_over_all_signs(d, side):
+    assert _p_wilcoxon(np.array(d), 0.0, side) == pytest.approx(stats.wilcoxon(d, alternative=side).pvalue, abs=1e-12)
+
+
+def test_wilcoxon_of_few_tied_differences_by_hand():
+    # ranks 1.5, 1.5, 3: sums 0, 1.5 twice, 3 twice, 4.5 twice, 6, of eight; found 1.5 + 3
+    assert _p_wilcoxon(np.array([1.0, -1.0, 2.0]), 0.0, "greater") == 3 / 8
+    assert _p_wilcoxon(np.array([1.0, -1.0, 2.0]), 0.0, "less") == 7 / 8
+
+
+def test_wilcoxon_of_thirteen_tied_differences_is_quick():
+    d = np.repeat([1.0, -2.0, 3.0], [5, 4, 4])
+    began = time.process_time()
+    for _ in range(20):
+        _p_wilcoxon(d, 0.0, "two-sided")
+    assert time.process_time() - began < 1  # SciPy: 7 s and more for each
+
+
 def test_equal_rows_do_not_differ():
     found = paired_difference([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
     assert found.p_t == 1 and found.p_wilcoxon == 1
@@ -109,3 +141,25 @@ def test_direction_matters():
 
 def test_the_image_is_the_unit():
     assert per_image([1.0, 2.0, 6.0], ["b", "a", "b"]) == {"b": 3.5, "a": 2.0}
+
+
+def test_a_share_of_a_gain_by_hand():
+    # the third image is not known everywhere; the first has 6 of 8, the second 6 of 16, their means (15 - 9) / (15 - 3)
+    found = share_interval([10, 20, 99], [4, 14, math.nan], [2, 4, 1])
+    assert (found.value, found.n) == (0.5, 2)
+    assert found.low == pytest.approx(6 / 16) and found.high == pytest.approx(6 / 8)  # either image twice
+    assert math.isnan(share_interval([1.0], [1.0], [1.0]).value)
+
+
+def test_a_shares_interval_is_that_of_a_bootstrap_of_pairs():
+    rng = np.random.default_rng(1)
+    plain, part, whole = rng.normal([[10.0], [5.0], [2.0]], 1.0, (3, 40))
+
+    def share(a, b, c, axis):
+        return (a.mean(axis) - b.mean(axis)) / (a.mean(axis) - c.mean(axis))
+
+    expected = stats.bootstrap(
+        (plain, part, whole), share, paired=True, method="percentile", vectorized=True, rng=np.random.default_rng(2)
+    ).confidence_interval
+    found = share_interval(plain, part, whole)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.005)

@@ -9,15 +9,23 @@ import torch
 from torch import Tensor
 
 from zinv import weights
+from zinv.check import check
+from zinv.config import build, compose
 from zinv.errors import ConfigError, WeightsError
+from zinv.generators import Generator
 from zinv.images import resize
 from zinv.losses import Loss, LossTerm, Prepared
 from zinv.losses.perceptual import LPIPSTerm
+from zinv.methods.bdinvert import BDInvert
+from zinv.methods.optimize import Optimize
 from zinv.metrics.perceptual import LPIPSDistance
 from zinv.metrics.portraits import PortraitPerceptual
 from zinv.networks.perceptual import load_lpips
 from zinv.networks.portraits import PerceptualNet
 from zinv.presets import preset_names, read_preset
+from zinv.seeding import image_rngs
+from zinv.spaces.base import LatentSpace
+from zinv.spaces.w import WPlus
 
 RANDOM = {"lpips": {"weights": "random/alexnet", "size": 40}}
 
@@ -31,6 +39,39 @@ class Reduced(LossTerm):
 
     def forward(self, image: Tensor, code: Tensor, prepared: Prepared) -> Tensor:
         return image.mean()
+
+
+class Delta(LossTerm):
+    """How far the rows of w lie from the first; 0 where there is no w."""
+
+    label = "delta"
+
+    def __init__(self, generator: Generator, space: LatentSpace, power: float = 2.0) -> None:
+        super().__init__()
+        self.generator, self.space, self.power = generator, space, power
+
+    def prepare(self, target: Tensor) -> Prepared:
+        return ()
+
+    def forward(self, image: Tensor, code: Tensor, prepared: Prepared) -> Tensor:
+        ws = self.space.to_ws(self.generator, code)
+        if ws is None:
+            return image.new_zeros(len(image))
+        return (ws - ws[:, :1]).abs().pow(self.power).mean((1, 2))
+
+
+class Wishes(Delta):
+    """The same, of a generator that it may do without."""
+
+    def __init__(self, generator: Generator | None = None) -> None:
+        LossTerm.__init__(self)
+        self.generator = generator
+
+    def forward(self, image: Tensor, code: Tensor, prepared: Prepared) -> Tensor:
+        return image.new_full((len(image),), 0.0 if self.generator is None else self.generator.num_ws)
+
+
+DELTA, WISHES = f"{__name__}.Delta", f"{__name__}.Wishes"
 
 
 def test_pixel_terms_of_constant_images() -> None:
@@ -148,3 +189,62 @@ def test_missing_weights_fail_when_the_loss_is_built(tmp_path: Path, monkeypatch
     monkeypatch.delenv("ZINV_WEIGHTS", raising=False)
     with pytest.raises(WeightsError, match="lpips/vgg16: the weight file vgg16-397923af.pth is missing."):
         Loss({"mse": 1.0, "lpips": 10.0})
+
+
+def test_a_term_is_handed_the_methods_space_and_generator(toy: Generator) -> None:
+    loss = Loss({"mse": 1.0, DELTA: 0.5}, {DELTA: {"power": 1.0}})
+    method = Optimize(toy, WPlus(), loss, num_steps=2)
+    found = method.invert(images(2, 16), image_rngs(0, ["ada", "ben"]))
+    expected = (found.code - found.code[:, :1]).abs().mean((1, 2))  # a code of W+ is its ws
+    assert found.losses is not None
+    torch.testing.assert_close(found.losses["Delta"], expected)
+    torch.testing.assert_close(found.losses["total"], found.losses["mse"] + 0.5 * expected)
+    assert float(expected.min()) > 0
+
+
+def test_above_a_base_code_a_term_has_the_rows_of_the_code(toy: Generator) -> None:
+    loss = Loss({"mse": 1.0, DELTA: 0.5})
+    method = BDInvert(toy, WPlus(), loss, num_steps=2)
+    found = method.invert(images(2, 16), image_rngs(0, ["ada", "ben"]))
+    assert found.losses is not None and found.code.shape[1] == method.above.num_ws < toy.num_ws
+    torch.testing.assert_close(found.losses["Delta"], (found.code - found.code[:, :1]).square().mean((1, 2)))
+    assert Optimize(toy, WPlus(), loss).loss.parts()["Delta"].generator is toy  # a loss may serve several methods
+
+
+def test_parts_are_handed_by_configuration_and_are_no_settings(toy: Generator) -> None:
+    given = ["generator=toy", "method=optimize", "space=s", f"loss.terms.{DELTA}=.1"]
+    config = compose([*given, f"loss.options.{DELTA}.power=3"])
+    assert config["loss"]["options"][DELTA] == {"_target_": DELTA, "power": 3.0}
+    parts = {group: build(config, group) for group in ("generator", "space", "loss")}
+    method = build(config, "method", **parts)
+    found = method.invert(images(1, 16), image_rngs(0, ["ada"]))
+    assert found.losses["Delta"].tolist() == [0.0]  # S has no w
+    with pytest.raises(ConfigError, match=r"Delta.generator=toy: no such key. .*Choose from: power."):
+        compose([*given, f"loss.options.{DELTA}.generator=toy"])
+
+
+def test_a_term_without_its_parts_says_what_it_lacks(toy: Generator) -> None:
+    loss = Loss({DELTA: 1.0})
+    with pytest.raises(ConfigError, match=r"loss.terms.\S*Delta: it needs a Generator, which this command has not."):
+        loss.prepare(images(1, 16))
+    with pytest.raises(ConfigError, match=r"loss.terms.\S*Delta: it needs a LatentSpace, which this command has not."):
+        loss.over(toy)
+
+
+def test_a_term_may_do_without_a_part(toy: Generator) -> None:
+    loss = Loss({WISHES: 1.0})
+    code = torch.zeros(1, 1)
+    assert loss(images(1), code, loss.prepare(images(1)))["Wishes"].tolist() == [0.0]
+    wired = loss.over(toy, WPlus())
+    assert wired(images(1), code, wired.prepare(images(1)))["Wishes"].tolist() == [toy.num_ws]
+    assert loss(images(1), code, loss.prepare(images(1)))["Wishes"].tolist() == [0.0]
+
+
+def test_a_term_with_parts_can_be_checked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check(f"term={DELTA}") == 0
+    assert "every promise is kept" in capsys.readouterr().out
+
+
+def test_a_loss_without_such_terms_is_the_same_for_every_method(toy: Generator) -> None:
+    loss = Loss({"mse": 1.0})
+    assert loss.over(toy, WPlus()) is loss

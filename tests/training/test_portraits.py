@@ -58,9 +58,9 @@ def test_histogram_is_numpys() -> None:
 def test_renders_are_those_of_their_seeds_and_are_drawn_once(tmp_path: Path) -> None:
     renders = Renders(tmp_path, num=6, per_identity=3, start=5, resolution=16)
     renders.make()
-    written = {path: path.stat().st_mtime_ns for path in renders.folder.iterdir()}
+    written = {path: path.stat().st_mtime_ns for path in renders.cache.folder.iterdir()}
     renders.make()
-    assert {path: path.stat().st_mtime_ns for path in renders.folder.iterdir()} == written
+    assert {path: path.stat().st_mtime_ns for path in renders.cache.folder.iterdir()} == written
     portraits = sample_portraits([9], identity_seeds=[6])
     torch.testing.assert_close(renders.images(torch.tensor([4])), round_8bit(render(portraits, 16)))
     assert torch.equal(renders.identity[4:5], portraits.identity)

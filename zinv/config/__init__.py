@@ -2,7 +2,15 @@
 
 from zinv.config.build import build
 from zinv.config.compose import Config, compose, load, save, to_yaml
-from zinv.config.experiment import Experiment, as_overrides, expand, experiment_names, find_experiment, layer
+from zinv.config.experiment import (
+    Experiment,
+    as_overrides,
+    expand,
+    experiment_names,
+    find_experiment,
+    layer,
+    missing_needs,
+)
 from zinv.config.identity import identity, run_folder, run_id, short_name, slug
 from zinv.config.schema import RUN_GROUPS, TRAIN_GROUPS
 from zinv.presets import preset_folders, preset_names
@@ -21,6 +29,7 @@ __all__ = [
     "identity",
     "layer",
     "load",
+    "missing_needs",
     "preset_folders",
     "preset_names",
     "run_folder",

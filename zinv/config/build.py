@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any
 
 from zinv.config.compose import Config
 from zinv.config.schema import Argument, arguments, find_target, settings, wired
 from zinv.config.text import read
 from zinv.errors import ConfigError
+from zinv.presets import kinds
 from zinv.values import article, spell
 
 
@@ -40,8 +41,7 @@ def build(config: Config, group: str, **parts: object) -> Any:
 
 
 def _part(argument: Argument, parts: Mapping[str, object], chosen: str) -> object:
-    kinds = tuple(kind for kind in (get_args(argument.annotation) or (argument.annotation,)) if isinstance(kind, type))
-    fitting = {name: part for name, part in parts.items() if isinstance(part, kinds)}
+    fitting = {name: part for name, part in parts.items() if isinstance(part, kinds(argument.annotation))}
     if fitting:
         return fitting.get(argument.name, next(iter(fitting.values())))
     if argument.required:

@@ -28,7 +28,8 @@ def compose(
     """Resolve a configuration.
 
     A group's choice is the override's, else the base's, else what an earlier choice suggests, else that of
-    `configs/default.yaml`. A setting is the override's, else the preset's, else the constructor's default.
+    `configs/default.yaml`. A setting is the override's, else what came with that suggestion (`_defaults_: {data:
+    portraits, data.split: train}`), else the preset's, else the constructor's default.
 
     Args:
         overrides: `key=value`, each key once: `space=zplus`, `method.lr=1e-2`, `loss.terms.mylab.Arc=.1`.
@@ -107,7 +108,8 @@ def _choose(given: Given, base: Mapping[str, Any], groups: Sequence[str]) -> dic
             continue
         choice = _base_choice(group, base) if group in base and group not in given else None
         name = given.get(group, show(suggested.get(group, fallback.get(group))))
-        chosen[group] = choice = choice or _preset_choice(group, name)
+        hints = below(suggested, group) if name == suggested.get(group) else {}
+        chosen[group] = choice = choice or _preset_choice(group, name, hints)
         suggested = {**choice.suggested, **suggested}
         pending = [*_needed(choice.target, given), *pending]
     return {group: chosen[group] for group in PARTS if group in chosen}
@@ -126,10 +128,10 @@ def _needed(target: Callable[..., object], given: Given) -> Iterator[str]:
             yield group
 
 
-def _preset_choice(group: str, name: str) -> Choice:
+def _preset_choice(group: str, name: str, hints: Settings | None = None) -> Choice:
     if name in NULLS and name not in preset_names(group):
         raise ConfigError(f"{group}: choose one with {group}=NAME. {suggest('', preset_names(group))}")
-    return as_choice(group, name, read_preset(group, name), f"{group}={name}")
+    return as_choice(group, name, {**read_preset(group, name), **(hints or {})}, f"{group}={name}")
 
 
 def _base_choice(group: str, base: Mapping[str, Any]) -> Choice:

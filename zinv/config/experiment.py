@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, cast
 from zinv.config.compose import parse_overrides
 from zinv.config.fill import Given
 from zinv.config.schema import arguments
-from zinv.errors import ConfigError, suggest
+from zinv.errors import ConfigError, WeightsError, suggest
 from zinv.presets import experiment_folders, read_yaml
 from zinv.values import Value, article, show, spell, typed
 
@@ -26,10 +26,14 @@ class Need:
     Args:
         file: a weight file's name or path.
         command: what makes it, such as `train model=…`.
+        kind: where parts find it by what it says of itself: its kind, such as `base code encoder`; any name will do.
+        of: then, the weight file of the generator that it was made for.
     """
 
     file: str
     command: str
+    kind: str | None = None
+    of: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,23 @@ class Contrast:
     metric: str
     margin: float = 0.0
     direction: Literal["less", "greater"] = "less"
+
+
+@dataclass(frozen=True)
+class Control:
+    """How much of what the full row gains over the plain one the control row gains alone.
+
+    Args:
+        row: label of the control, such as `F alone`.
+        plain: label of the row without what is tested; `best` is the best of the rows without a base code.
+        full: label of the row with it; `best` is the best of those with a base code, the control left out.
+        metric: column, such as `mse`.
+    """
+
+    row: str
+    plain: str = "best"
+    full: str = "best"
+    metric: str = "mse"
 
 
 @dataclass(frozen=True)
@@ -81,6 +102,7 @@ class Experiment:
         figures: what is drawn besides.
         needs: what must exist first.
         contrasts: comparisons declared beforehand.
+        control: the row whose share of the gain is told.
     """
 
     name: str
@@ -95,6 +117,7 @@ class Experiment:
     figures: tuple[dict[str, object], ...] = ()
     needs: tuple[Need, ...] = ()
     contrasts: tuple[Contrast, ...] = ()
+    control: Control | None = None
 
 
 RECORDS = {"when": When, "needs": Need, "contrasts": Contrast}
@@ -121,16 +144,47 @@ def read_experiment(folder: Path) -> Experiment:
     """The experiment in a folder."""
     path = folder / "experiment.yaml"
     content = read_yaml(path)
-    records = {key: _records(kind, content.pop(key, ()), f"{path}: {key}") for key, kind in RECORDS.items()}
+    found = {key: content.pop(key) for key in (*RECORDS, "control") if key in content}
+    records: dict[str, object] = {
+        key: _records(kind, found.get(key, ()), f"{path}: {key}") for key, kind in RECORDS.items()
+    }
+    if "control" in found:
+        records["control"] = _record(Control, found["control"], f"{path}: control")
     fields = {name for name in arguments(Experiment) if name not in ("name", "folder")}
     for key, value in content.items():
         if key not in fields:
             raise ConfigError(f"{path}: {key}: no such key. {suggest(key, fields)}")
         content[key] = typed(value, arguments(Experiment)[key].annotation, f"{path}: {key}")
-    experiment = Experiment(folder.name, folder, **cast(dict[str, Any], content), **cast(dict[str, Any], records))
+    experiment = Experiment(folder.name, folder, **cast(dict[str, Any], {**content, **records}))
     if not expand(experiment):
         raise ConfigError(f"{path}: it has no rows; give a grid or rows.")
     return experiment
+
+
+def missing_needs(experiment: Experiment) -> list[Need]:
+    """What an experiment needs and is not there."""
+    return [need for need in experiment.needs if not _is_there(need)]
+
+
+def _is_there(need: Need) -> bool:
+    from zinv import weights
+
+    try:
+        weights.find(need.file)
+        return True
+    except WeightsError:
+        return need.of is not None and _is_found(need.kind, need.of)
+
+
+def _is_found(kind: str | None, of: str) -> bool:
+    """Whether a weight file of any name says that it is of this kind and made for this generator."""
+    from zinv import weights
+
+    try:
+        wanted = {"kind": kind, "generator": weights.sha256(weights.find(of))}
+    except WeightsError:
+        return False
+    return any(wanted.items() <= weights.metadata(weights.find(name)).items() for name in weights.names())
 
 
 def expand(experiment: Experiment) -> list[list[str]]:

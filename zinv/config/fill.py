@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from zinv.config.schema import MEMBERS, Argument, Members, find_target, settings
 from zinv.config.text import NULLS, parse, plain, read
@@ -12,6 +12,7 @@ from zinv.errors import ConfigError, suggest
 from zinv.presets import preset_names, read_preset
 from zinv.values import Value, article, show, spell
 
+T = TypeVar("T")
 Settings: TypeAlias = dict[str, Value]
 Given: TypeAlias = dict[str, str]
 """Overrides by key, values still text."""
@@ -153,7 +154,7 @@ def typed_settings(key: str, known: Mapping[str, Argument], values: Settings) ->
     return {name: plain(read(value, known[name].annotation, f"{prefix}{name}")) for name, value in values.items()}
 
 
-def below(given: Given, head: str) -> Given:
+def below(given: Mapping[str, T], head: str) -> dict[str, T]:
     """The overrides of what is in `head`, by the rest of their keys.
 
     >>> below({"space": "z", "method.lr": "1"}, "method")

@@ -14,10 +14,10 @@ from zinv.config.schema import MEMBERS, PARTS, find_target, settings
 from zinv.values import Value
 
 NOT_COUNTED: Final[dict[str, tuple[str, ...]]] = {
-    "data": ("path", "list", "num", "start", "batch_size", "num_workers"),
+    "data": ("path", "list", "num", "start", "remark", "batch_size", "num_workers"),
     "model": ("num_workers", "renders", "processes"),
 }
-"""Settings that name no run: where images lie, which they are (more extend a run), and how they are loaded."""
+"""Settings that name no run: where images lie, which they are (more extend a run), what is said of them, loading."""
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -33,9 +33,9 @@ def identity(config: Config) -> dict[str, Any]:
     return {"seed": config["seed"], "precision": config["trainer"]["precision"], **parts}
 
 
-def run_id(config: Config) -> str:
-    """Eight hexadecimal digits of the identity."""
-    canonical = json.dumps(identity(config), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+def run_id(config: Config, **more: str) -> str:
+    """Eight hexadecimal digits of the identity, and of what else counts."""
+    canonical = json.dumps({**identity(config), **more}, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:8]
 
 

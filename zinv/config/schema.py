@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, 
 
 from zinv.config.settings import LoaderSettings
 from zinv.errors import ConfigError, suggest
-from zinv.presets import locate, parameters, preset_folders, preset_names, read_yaml
+from zinv.presets import kinds, locate, parameters, preset_folders, preset_names, read_yaml
 from zinv.values import Value, article
 
 PARTS: Final[dict[str, str]] = {
@@ -80,8 +80,9 @@ def wired(target: Callable[..., object]) -> dict[str, Argument]:
 def arguments(target: Callable[..., object]) -> dict[str, Argument]:
     """All arguments of a class or function by name.
 
-    >>> arguments(LoaderSettings)["batch_size"]
-    Argument(name='batch_size', annotation=<class 'int'>, default=1)
+    >>> from zinv.config.settings import RunSettings
+    >>> arguments(RunSettings)["seed"]
+    Argument(name='seed', annotation=<class 'int'>, default=0)
     """
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return {
@@ -110,8 +111,7 @@ def is_plain(annotation: object) -> bool:
 
 def part_group(annotation: object) -> str | None:
     """The group whose parts an annotation such as `LatentSpace` or `Generator | None` asks for."""
-    kinds = [kind for kind in (get_args(annotation) or (annotation,)) if isinstance(kind, type)]
-    return next((group for group in PARTS for kind in kinds if is_a(kind, group)), None)
+    return next((group for group in PARTS for kind in kinds(annotation) if is_a(kind, group)), None)
 
 
 def is_a(kind: object, group: str) -> bool:

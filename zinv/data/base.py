@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -28,10 +29,12 @@ class DataSource(Dataset[Image], ABC):
     Attributes:
         ids: unique names that are safe as folder names, in the order in which tables list them.
         resolution: side R of the pictures; None until `match` sets it.
+        remark: a sentence on them that is printed under every table, or nothing.
     """
 
     ids: Sequence[str]
     resolution: int | None = None
+    remark: str = ""
 
     @abstractmethod
     def image(self, index: int) -> Tensor:
@@ -40,6 +43,14 @@ class DataSource(Dataset[Image], ABC):
         Raises:
             DataError: it cannot be read or does not fit; a run records that and goes on.
         """
+
+    def images(self, indices: Sequence[int]) -> Tensor:
+        """Several pictures `(N, 3, R, R)`, one after another; overridden where they come faster together.
+
+        Raises:
+            DataError: one of them cannot be used.
+        """
+        return torch.stack([self.image(index) for index in indices])
 
     def note(self, index: int) -> str:
         """What the reader of a result should know about this picture, or nothing."""
@@ -63,6 +74,10 @@ class DataSource(Dataset[Image], ABC):
         """16 hex digits that tell two image sets apart by ids and preparation, without reading a picture."""
         kind = f"{type(self).__module__}.{type(self).__qualname__}:{self.resolution}:{self.settings()}"
         return hashlib.sha256("\n".join([kind, *self.ids]).encode()).hexdigest()[:16]
+
+    def origin(self) -> str:
+        """What, with its first pictures, names a cache of them; overridden where a cache can grow with `num`."""
+        return self.fingerprint()
 
     def __len__(self) -> int:
         """Number of images."""

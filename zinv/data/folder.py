@@ -19,6 +19,7 @@ from zinv.presets import preset_folders
 from zinv.values import Count
 
 MAX_ID_BYTES: Final = 100
+END_BYTES: Final = 256
 NUMBER: Final = re.compile(r"(\d+)")
 
 
@@ -36,6 +37,7 @@ class Folder(DataSource):
             as a path or beside the data presets.
         num: use only the first so many.
         recursive: look into folders inside it too.
+        remark: a sentence on the pictures that is printed under every table.
 
     Raises:
         DataError: no such folder, no picture in it, two pictures with one id, or a listed one that is missing.
@@ -50,9 +52,10 @@ class Folder(DataSource):
         list: str | None = None,
         num: int | None = None,
         recursive: bool = False,
+        remark: str = "",
     ) -> None:
         check_range(0, num)
-        self.resolution, self.resize, self.crop = resolution, resize, crop
+        self.resolution, self.resize, self.crop, self.remark = resolution, resize, crop, remark
         files = pictures(os.path.expanduser(path), recursive)
         self.files = files if list is None else dict(chosen(files, list, path))
         self.ids = [*self.files][:num]
@@ -76,8 +79,11 @@ class Folder(DataSource):
         return f"enlarged from {side} pixels" if self.resolution and side < self.resolution else ""
 
     def settings(self) -> str:
-        """Filter and crop."""
-        return f"{self.resize}:{self.crop}"
+        """Filter, crop, and a digest of each file's size and end: other pictures of the same names are others."""
+        ends = hashlib.sha256()
+        for name in self.ids:
+            ends.update(_end(self.files[name]))
+        return f"{self.resize}:{self.crop}:{ends.hexdigest()}"
 
 
 def pictures(path: str, recursive: bool = False) -> dict[str, str]:
@@ -164,6 +170,13 @@ def _files(path: str, endings: frozenset[str], recursive: bool) -> Iterator[str]
                 yield from _files(entry.path, endings, recursive)
             elif os.path.splitext(entry.name)[1].lower() in endings and entry.is_file():
                 yield entry.path
+
+
+def _end(path: str) -> bytes:
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - END_BYTES))
+        return size.to_bytes(8, "little") + file.read()
 
 
 def _natural(path: str) -> tuple[list[str | int], str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import torch
@@ -42,7 +44,15 @@ class Portraits(DataSource):
 
     def image(self, index: int) -> Tensor:
         """The render of one seed."""
-        return round_8bit(render(sample_portraits([self._first + index]), self.resolution)[0])
+        return self.images([index])[0]
+
+    def images(self, indices: Sequence[int]) -> Tensor:
+        """The renders of several seeds, drawn together."""
+        return round_8bit(render(sample_portraits([self._first + index for index in indices]), self.resolution))
+
+    def origin(self) -> str:
+        """First seed, pictures of each person, resolution."""
+        return json.dumps([self._first, 1, self.resolution])
 
     def truth(self, index: int) -> tuple[Tensor, Tensor]:
         """Identity and attribute values from which the portrait was rendered, one vector each."""

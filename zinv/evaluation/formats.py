@@ -77,11 +77,11 @@ def to_latex(table: Table) -> str:
 
 def to_rich(table: Table) -> RichTable:
     """A table for the terminal."""
-    drawn = RichTable(caption="\n".join(table.notes) or None, caption_justify="left")
+    drawn = RichTable(caption=Text("\n".join(table.notes)) if table.notes else None, caption_justify="left")
     for i, head in enumerate(table.heads):
         drawn.add_column(_head(head), justify="right" if i else "left")
     for row in table.rows:
-        drawn.add_row(*(Text(_plain_cell(cell), style="bold" if cell.bold else "") for cell in row))
+        drawn.add_row(*(Text(plain_cell(cell), style="bold" if cell.bold else "") for cell in row))
     return drawn
 
 
@@ -151,7 +151,12 @@ def _head(head: Head) -> str:
     return f"{head.text} {head.arrow}".strip()
 
 
-def _plain_cell(cell: Cell) -> str:
+def plain_cell(cell: Cell) -> str:
+    """A cell as text.
+
+    >>> plain_cell(Cell("0.1", half="0.02", star=True))
+    '0.1 ± 0.02*'
+    """
     return cell.text + (f" ± {cell.half}" if cell.half else "") + ("*" if cell.star else "")
 
 
@@ -160,7 +165,7 @@ def _bar(cells: Iterable[str]) -> str:
 
 
 def _markdown_cell(cell: Cell) -> str:
-    text = _escape_markdown(_plain_cell(cell))
+    text = _escape_markdown(plain_cell(cell))
     return f"**{text}**" if cell.bold else text
 
 

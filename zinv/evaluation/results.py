@@ -15,9 +15,16 @@ import yaml
 
 from zinv.errors import ProtocolError, StoreError, suggest
 from zinv.evaluation.files import replace_text
-from zinv.evaluation.records import Scalar, number
+from zinv.evaluation.records import MetricInfo, Scalar, number
 from zinv.evaluation.rows import Row, comparable, pairs
-from zinv.evaluation.statistics import NonInferiority, holm, median, non_inferiority, prediction_interval
+from zinv.evaluation.statistics import (
+    NonInferiority,
+    holm,
+    median,
+    non_inferiority,
+    prediction_interval,
+    share_interval,
+)
 from zinv.evaluation.table import Cell, Head, Table, chosen_metrics, labels
 
 COLUMNS: Final = (
@@ -48,6 +55,19 @@ class Contrast(Protocol):
     def margin(self) -> float: ...  # noqa: D102
     @property
     def direction(self) -> Literal["less", "greater"]: ...  # noqa: D102
+
+
+class Control(Protocol):
+    """A row and how much of what `full` gains over `plain` it gains alone; either may be `best`."""
+
+    @property
+    def row(self) -> str: ...  # noqa: D102
+    @property
+    def plain(self) -> str: ...  # noqa: D102
+    @property
+    def full(self) -> str: ...  # noqa: D102
+    @property
+    def metric(self) -> str: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -209,6 +229,40 @@ def _test(rows: Mapping[str, Row], contrast: Contrast, test: Literal["t", "wilco
     (metric,) = chosen_metrics(new, [contrast.metric])
     a, b = pairs(new, reference, metric.name)
     return non_inferiority(a, b, contrast.margin, contrast.direction == "greater", test)
+
+
+def control_line(rows: Sequence[Row], control: Control) -> str:
+    """How much of the full row's gain over the plain one the control row has alone, as a line under a table.
+
+    Raises:
+        ProtocolError: there is no such row or metric.
+    """
+    by_label = dict(zip(labels(rows), comparable(rows), strict=True))
+    (metric,) = chosen_metrics(rows[0], [control.metric])
+    names = [_side(by_label, control, metric, name) for name in ("plain", "row", "full")]
+    means = [by_label[name].mean(metric.name).value for name in names]
+    plain, alone, full = (f"{name} ({mean:.{metric.digits}f})" for name, mean in zip(names, means, strict=True))
+    if not (means[2] > means[0] if metric.higher_is_better else means[2] < means[0]):
+        return f"Control: {full} gains nothing over {plain} in {metric.label}."
+    columns = pd.concat([by_label[name].done[metric.name] for name in names], axis=1, join="inner")
+    share = share_interval(*columns.to_numpy(float).T)
+    return (
+        f"Control: {alone} has {share.value:.0%} of what {full} gains over {plain} in {metric.label} "
+        f"(95 % bootstrap interval over images: {share.low:.0%} to {share.high:.0%})."
+    )
+
+
+def _side(rows: Mapping[str, Row], control: Control, metric: MetricInfo, side: str) -> str:
+    """The label that a control names, or the best of the rows without (plain) or with (full) a base code."""
+    label = str(getattr(control, side))
+    if label == "best":
+        fitting = [name for name, row in rows.items() if bool(row.setting("base code")) == (side == "full")]
+        means = {name: rows[name].mean(metric.name).value for name in fitting if name != control.row}
+        known = {name: mean for name, mean in means.items() if not math.isnan(mean)}
+        label = (max if metric.higher_is_better else min)(known, key=known.__getitem__, default="best")
+    if label not in rows:
+        raise ProtocolError(f"control {side} {label}: no such row. {suggest(label, rows)}")
+    return label
 
 
 def _against_line(row: Row, column: str, value: float, images: int) -> tuple[Cell, ...]:

@@ -229,6 +229,19 @@ class Run:
                 f"now {target_sha256[:12]}). Rename the picture, or start over with --fresh."
             )
 
+    def check_code(self, keep: bool = False) -> None:
+        """Compare the code that now writes into the run with that of its images.
+
+        Raises:
+            StoreError: it is other code, there are images, and they are not to be kept.
+        """
+        before = cast(list[str | None], self.facts["code"])[-1]
+        if before != self.code and not keep and (done := len(self.finished())):
+            raise StoreError(
+                f"{self.path}: its {done} images were made by other code ({str(before)[:8]}, now "
+                f"{str(self.code)[:8]}). Add --keep to keep them, or --fresh to start over."
+            )
+
     def write_scores(self, protocol: ProtocolInfo, name: str, values: Mapping[str, float]) -> None:
         """Keep one image's metrics under a protocol."""
         folder = self.path / "images" / name / "scores"
@@ -305,12 +318,8 @@ class Run:
             return {"commit": start["commit"], "identity": _plain(identity), "code": [self.code], "starts": [start]}
         facts = self.facts
         self._check_identity(_plain(identity), cast(Mapping[str, Json], facts["identity"]))
+        self.check_code(keep)
         codes = cast(list[str | None], facts["code"])
-        if codes[-1] != self.code and not keep and (done := len(self.finished())):
-            raise StoreError(
-                f"{self.path}: its {done} images were made by other code ({str(codes[-1])[:8]}, now "
-                f"{str(self.code)[:8]}). Add --keep to keep them, or --fresh to start over."
-            )
         codes += [self.code] if codes[-1] != self.code else []
         cast(list[Json], facts["starts"]).append(start)
         return facts

@@ -151,9 +151,10 @@ def metric_cell(row: Row, metric: MetricInfo, bold: bool) -> Cell:
 
 
 def notes(rows: Sequence[Row], metrics: Sequence[MetricInfo], median: bool, asked: int) -> tuple[str, ...]:
-    """The lines under a table: protocol, what the marks mean, what is missing, which code."""
+    """The lines under a table: protocol, the pictures, what the marks mean, what is missing, which code."""
     shared = len(rows[0].records)
-    lines = [rows[0].header.protocol.line, INTERVAL]
+    remarks = dict.fromkeys(str(row.setting("remark") or "") for row in rows)
+    lines = [rows[0].header.protocol.line, *filter(None, remarks), INTERVAL]
     lines += ["Medians with half of their 95 % bootstrap interval (BCa)."] if median else []
     lines += [BOLD] if len(rows) > 1 else []
     lines += [STAR] if any(row.in_loss(metric) for row in rows for metric in metrics) else []

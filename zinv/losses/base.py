@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from zinv.errors import ConfigError, suggest
-from zinv.presets import make
+from zinv.presets import chosen, kinds, make, parameters
+from zinv.values import article, spell
 
 Prepared = Tensor | tuple[Tensor, ...]
 """What a term computes of its target once a batch; each tensor's first axis is the image."""
@@ -19,6 +23,9 @@ Prepared = Tensor | tuple[Tensor, ...]
 
 class LossTerm(nn.Module, ABC):
     """One number an image; its network, if any, is frozen.
+
+    A constructor argument annotated with `Generator` or `LatentSpace` is no setting: the method hands over its space
+    and the generator that its codes belong to, which above a base code is a view with fewer rows.
 
     Attributes:
         label: as tables print it.
@@ -38,7 +45,7 @@ class LossTerm(nn.Module, ABC):
 
 
 class Loss(nn.Module):
-    """A weighted sum of terms, image by image.
+    """A weighted sum of terms, image by image. Terms that ask for parts are there once `over` has handed them over.
 
     Args:
         terms: weight of each term, by its preset in `configs/term` or its dotted path; weight 0 leaves it out.
@@ -55,16 +62,42 @@ class Loss(nn.Module):
     (1.0, 2.0)
     """
 
+    names: Mapping[str, str] = MappingProxyType({})
+    asked: Mapping[str, Mapping[str, inspect.Parameter]] = MappingProxyType({})
+
     def __init__(self, terms: dict[str, float], options: dict[str, dict[str, object]] | None = None) -> None:
         super().__init__()
-        check_terms(terms, options or {})
-        kept = {name: weight for name, weight in terms.items() if weight}
-        self.weights = {column(name): weight for name, weight in kept.items()}
-        built = {column(name): _build(name, (options or {}).get(name, {})) for name in kept}
-        self.terms = nn.ModuleDict(built)
+        self.options = options or {}
+        check_terms(terms, self.options)
+        self.names = {column(name): name for name, weight in terms.items() if weight}
+        self.weights = {key: terms[name] for key, name in self.names.items()}
+        self.asked = {key: asked_parts(name, self._options(name)) for key, name in self.names.items()}
+        waiting = {key for key, asked in self.asked.items() if any(p.default is p.empty for p in asked.values())}
+        self.terms = nn.ModuleDict({key: self._build(key) for key in self.names if key not in waiting})
+
+    def over(self, *parts: nn.Module) -> Loss:
+        """This loss for the codes of a space and generator, with the terms that ask for such parts made of them.
+
+        Raises:
+            ConfigError: a term asks for a part that is not given.
+        """
+        if not any(self.asked.values()):
+            return self
+        wired = copy.copy(self)
+        wired._modules = dict(self._modules)  # a shallow copy shares it
+        wired.terms = nn.ModuleDict(
+            {key: self._build(key, parts) if self.asked[key] else self.terms[key] for key in self.names}
+        )
+        return wired
 
     def parts(self) -> dict[str, LossTerm]:
-        """The terms by name."""
+        """The terms by name.
+
+        Raises:
+            ConfigError: a term still waits for a part.
+        """
+        if len(self.terms) < len(self.names):
+            self.over()
         return {name: cast(LossTerm, term) for name, term in self.terms.items()}
 
     def prepare(self, target: Tensor) -> dict[str, Prepared]:
@@ -93,6 +126,30 @@ class Loss(nn.Module):
         """Networks that are descended on: a metric of the same network flatters."""
         return tuple(term.network for term in self.parts().values() if term.network)
 
+    def _options(self, name: str) -> Mapping[str, object]:
+        return self.options.get(name, {})
+
+    def _build(self, key: str, parts: Sequence[nn.Module] = ()) -> LossTerm:
+        name = self.names[key]
+        handed = {argument: _part(name, asked, parts) for argument, asked in self.asked[key].items()}
+        term = make("term", name, LossTerm, self._options(name), f"loss.options.{name}", handed)  # type: ignore[type-abstract]
+        return term.requires_grad_(False).eval()
+
+
+def asked_parts(name: str, options: Mapping[str, object]) -> dict[str, inspect.Parameter]:
+    """The constructor arguments of a term that are parts, such as a generator or a space."""
+    target, _ = chosen("term", name, LossTerm, options)  # type: ignore[type-abstract]
+    known = parameters(target).items()
+    return {key: p for key, p in known if any(issubclass(kind, nn.Module) for kind in kinds(p.annotation))}
+
+
+def _part(name: str, asked: inspect.Parameter, parts: Sequence[nn.Module]) -> object:
+    part = next((part for part in parts if isinstance(part, kinds(asked.annotation))), asked.default)
+    if part is asked.empty:
+        words = article(spell(asked.annotation))
+        raise ConfigError(f"loss.terms.{name}: it needs {words}, which this command has not.")
+    return part
+
 
 def column(name: str) -> str:
     """The short name of a preset or dotted path.
@@ -117,7 +174,3 @@ def check_terms(terms: Mapping[str, float], options: Mapping[str, Mapping[str, o
     for name in options:
         if name not in terms:
             raise ConfigError(f"loss.options.{name}: no such term in this loss. {suggest(name, terms)}")
-
-
-def _build(name: str, options: Mapping[str, object]) -> LossTerm:
-    return make("term", name, LossTerm, options, f"loss.options.{name}").requires_grad_(False).eval()  # type: ignore[type-abstract]

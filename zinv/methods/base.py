@@ -39,7 +39,7 @@ class Inverter(L.LightningModule, ABC):
 
     def __init__(self, generator: Generator, space: LatentSpace, loss: Loss):
         super().__init__()
-        self.generator, self.space, self.loss = generator, space, loss
+        self.generator, self.space, self.loss = generator, space, loss.over(generator, space)
 
     @property
     def label(self) -> str:

@@ -63,6 +63,7 @@ class BDInvert(Inverter):
         self.num_steps, self.lr, self.base_weight = num_steps, lr, base_weight
         self.point = f"b{size or base_size(generator)}.conv0"
         self.above = generator.above(self.point)
+        self.loss = loss.over(self.above, space)
         self.encoder, self.encoder_name = self._encoder(encoder)
 
     @property

@@ -107,7 +107,7 @@ class LPIPS(nn.Module):
 def unit(features: Tensor) -> Tensor:
     """Each position's vector over its length; `vector_norm` has gradient 0, not NaN, where the vector is 0."""
     length: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True)
-    return features / (length + 1e-10)
+    return features * (length + 1e-10).reciprocal()
 
 
 def _features(backbone: Backbone) -> nn.Sequential:

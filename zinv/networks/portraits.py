@@ -171,7 +171,8 @@ class PerceptualNet(PortraitNet):
 
     def differences(self, a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> Tensor:
         """Mean squared difference of two sets of feature maps in each channel, `(N, sum(widths))`, unweighted."""
-        return torch.cat([(_unit(x) - _unit(y)).square().mean((2, 3)) for x, y in zip(a, b, strict=True)], 1)
+        pairs = zip(a, b, strict=True)
+        return torch.cat([(_unit(x) - _unit(y)).square().sum((2, 3)) / x[0, 0].numel() for x, y in pairs], 1)
 
     def distance(self, a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> Tensor:
         """Distance `(N,)` of two sets of feature maps."""
@@ -233,9 +234,9 @@ def _residual(width: int) -> tuple[nn.Sequential, int]:
 
 
 def _stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-    act = nn.LeakyReLU(0.2)
+    act = nn.LeakyReLU(0.2, inplace=True)
     return nn.Sequential(_conv(inputs, outputs, stride), act, _conv(outputs, outputs), act)
 
 
 def _unit(features: Tensor) -> Tensor:
-    return features / (features.square().sum(1, keepdim=True) + 1e-8).sqrt()
+    return features * (torch.linalg.vector_norm(features, dim=1, keepdim=True).square() + 1e-8).rsqrt()

@@ -66,8 +66,8 @@ def _draw(trainee: Trainee, path: Path) -> None:
 class Watch(L.Callback):
     """A rich bar on a terminal, else a line every 30 seconds; logged values go to `training.jsonl`."""
 
-    def __init__(self, folder: Path, log_steps: int = 50, stream: TextIO = sys.stderr) -> None:
-        self.path, self.log_steps, self.stream = folder / "training.jsonl", log_steps, stream
+    def __init__(self, folder: Path, log_steps: int = 50, stream: TextIO | None = None) -> None:
+        self.path, self.log_steps, self.stream = folder / "training.jsonl", log_steps, stream or sys.stderr
         self.seconds = 0.0
         self.bar: Progress | None = None
 

@@ -17,6 +17,18 @@ from zinv.training import cards
 from zinv.training.base import Precision, Trainee
 from zinv.training.callbacks import LAST, Keep, Watch
 
+EXPECTED = (
+    "num_workers",
+    "IterableDataset",
+    "treespec",
+    "with no optimizer",
+    "sync_dist",
+    "tensorboard",
+    "in eval mode",
+    "Grad strides do not match",
+)
+"""Words of warnings about what is meant."""
+
 
 def fit(
     trainee: Trainee,
@@ -58,7 +70,7 @@ def fit(
         accelerator=accelerator,
         devices=devices,
         num_nodes=num_nodes,
-        strategy=strategy,
+        strategy=_strategy(trainee, strategy, devices, num_nodes),
         precision=precision,
         gradient_clip_val=trainee.max_gradient,
         max_epochs=1,
@@ -80,6 +92,12 @@ def fit(
     return file
 
 
+def _strategy(trainee: Trainee, strategy: str, devices: int | str, num_nodes: int) -> str:
+    """DDP must be told where a backward pass reaches one of several networks, as each of a GAN's does."""
+    several = strategy == "ddp" or devices != 1 or num_nodes > 1
+    return "ddp_find_unused_parameters_true" if several and not trainee.automatic_optimization else strategy
+
+
 def _check_share(trainee: Trainee, trainer: L.Trainer) -> None:
     if trainee.batch_size % trainer.world_size:
         raise ConfigError(f"model.batch_size={trainee.batch_size}: not a multiple of {trainer.world_size} devices.")
@@ -95,5 +113,5 @@ def _export(trainee: Trainee, file: Path) -> None:
 
 def _quiet() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for words in ("num_workers", "IterableDataset", "treespec", "with no optimizer", "sync_dist", "tensorboard"):
+    for words in EXPECTED:
         warnings.filterwarnings("ignore", message=f".*{words}")

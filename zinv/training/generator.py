@@ -6,15 +6,18 @@ import copy
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from zinv.data.portraits.codes import known_codes
+from zinv.data.base import DataSource
+from zinv.data.sources import Portraits
+from zinv.errors import ConfigError, DataError, WeightsError
 from zinv.networks.discriminator import Discriminator
+from zinv.networks.portraits import RESOLUTION, load_attributes
 from zinv.networks.stylegan2 import (
     MappingNetwork,
     StyledConv,
@@ -22,10 +25,13 @@ from zinv.networks.stylegan2 import (
     SynthesisNetwork,
     styled_layers,
 )
-from zinv.training.base import Batch, Trainee, epoch_order
-from zinv.training.quality import prior_quality
-from zinv.training.renders import Renders
+from zinv.training.base import Batch, Trainee
+from zinv.training.cache import Cache
+from zinv.training.quality import num_compared, picture_quality, portrait_quality
+from zinv.values import Count, NonNegative, Positive, Whole, show
 from zinv.weights import Weights, find, read
+
+STATE = "stylegan2_training_state"
 
 
 class GeneratorNetworks(nn.Module):
@@ -51,13 +57,9 @@ class GeneratorNetworks(nn.Module):
 class GeneratorTraining(Trainee):
     """Non-saturating logistic loss, lazy R1 and path length, style mixing, a moving average of the weights.
 
-    Before it, a warm-up regresses renders from their known codes: every corner of the domain has a place in the prior
-    from the start. The adversarial phase keeps that tie on 16-pixel means, with a weight that falls to zero. No
-    mirroring: yaw and light have a side.
-
     Args:
-        num_images: images of the adversarial phase.
-        warmup_images: images of the regression before it.
+        data: pictures to learn, resized to `resolution` where they have none of their own.
+        num_images: images that D sees, repeats included.
         batch_size: images a step.
         resolution: of the pictures.
         channels: widths at 4, 8, … pixels.
@@ -69,58 +71,64 @@ class GeneratorTraining(Trainee):
         r1_every: steps between two R1 penalties.
         path_length: weight of the path length penalty.
         path_every: steps between two of them.
-        noise_from: images of the adversarial phase without noise maps: a short training otherwise draws its edges
-            with them.
+        noise_from: images without noise maps at first: a short training otherwise draws its edges with them.
         style_mixing: share of images with two codes.
-        anchor: first weight of the tie to known codes.
-        anchor_images: images over which it falls to zero.
+        guide: weight of `attribute_pull`, with which a short training keeps poses and expressions that it would
+            otherwise drop; for portraits alone.
+        mirror: learn each picture turned left to right as well, which stretches a small set. Off, since what has a
+            side (the light, a parting, a pose that a direction must find) would be learnt on both.
         ema_images: half-life of the moving average.
-        num_renders: different pictures, drawn once.
-        renders: folder of cached renders; the run's own if none is given.
-        processes: that draw renders.
+        renders: folder of cached pictures; the run's own if none is given.
+        processes: that draw them.
         initial: state of an earlier training to go on from, without optimiser moments.
         seed: of everything drawn.
         num_workers: processes that load batches.
+
+    Raises:
+        DataError: pictures of another resolution, or fewer than a batch.
+        ConfigError: `channels` that end at another resolution.
+        WeightsError: `initial` of another architecture.
     """
 
     name = "generator"
 
     def __init__(
         self,
-        num_images: int = 300_000,
-        warmup_images: int = 60_000,
-        batch_size: int = 32,
-        resolution: int = 64,
+        data: DataSource,
+        num_images: Count = 300_000,
+        batch_size: Count = 32,
+        resolution: Count = 64,
         channels: tuple[int, ...] = (128, 128, 128, 64, 32),
-        z_dim: int = 128,
-        w_dim: int = 128,
-        mapping_layers: int = 4,
-        lr: float = 0.002,
-        r1: float = 0.1,
-        r1_every: int = 16,
-        path_length: float = 2.0,
-        path_every: int = 16,
-        noise_from: int = 150_000,
-        style_mixing: float = 0.5,
-        anchor: float = 2.0,
-        anchor_images: int = 150_000,
-        ema_images: int = 10_000,
-        num_renders: int = 40_000,
+        z_dim: Count = 128,
+        w_dim: Count = 128,
+        mapping_layers: Count = 4,
+        lr: Positive = 0.002,
+        r1: NonNegative = 0.1,
+        r1_every: Whole = 16,
+        path_length: NonNegative = 2.0,
+        path_every: Whole = 16,
+        noise_from: Whole = 150_000,
+        style_mixing: NonNegative = 0.5,
+        guide: NonNegative = 0.0,
+        mirror: bool = False,
+        ema_images: Whole = 10_000,
         renders: str | None = None,
-        processes: int = 1,
+        processes: Count = 1,
         initial: Weights | None = None,
         seed: int = 0,
-        num_workers: int = 0,
+        num_workers: Whole = 0,
     ):
-        self.warmup_steps = warmup_images // batch_size
-        super().__init__(self.warmup_steps + num_images // batch_size, batch_size, seed, num_workers)
+        super().__init__(max(1, num_images // batch_size), batch_size, seed, num_workers)
         self.automatic_optimization = False
         self.arch = StyleGAN2Architecture(resolution, tuple(channels), z_dim, w_dim, mapping_layers)
+        _check(self.arch, data, batch_size)
+        self.data, self.mirror, self.renders, self.processes = data, mirror, renders, processes
         self.lr, self.r1, self.r1_every = lr, r1, r1_every
         self.path_length, self.path_every, self.style_mixing = path_length, path_every, style_mixing
-        self.anchor, self.anchor_images, self.noise_from = anchor, anchor_images, noise_from
+        self.noise_from = noise_from
+        self.guide = guide if isinstance(data, Portraits) else 0.0
+        self.judge = (load_attributes(),) if self.guide else ()  # in a tuple, so that checkpoints leave it out
         self.ema_decay = 0.5 ** (batch_size / max(ema_images, 1))
-        self.num_renders, self.renders, self.processes = num_renders, renders, processes
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.g, self.d = GeneratorNetworks(self.arch), Discriminator(channels)
@@ -133,23 +141,22 @@ class GeneratorTraining(Trainee):
 
     def prepare_data(self) -> None:
         """Draw what is missing in the cache."""
-        self._source().make(self.processes)
+        self._cache().make(self.processes)
 
     def setup(self, stage: str) -> None:
-        """Open the cache, and find each picture's code."""
-        self.source = self._source()
-        self.codes = known_codes(self.source.truth, self.arch.z_dim)
+        """Open the cache."""
+        self.cache = self._cache()
 
-    def _source(self) -> Renders:
-        cache = Path(self.renders) if self.renders else self.folder
-        return Renders(cache, self.num_renders, resolution=self.arch.resolution)
+    def _cache(self) -> Cache:
+        return Cache(self.data, Path(self.renders or self.folder))
 
     def batch(self, step: int) -> Batch:
-        """Pictures, and their known codes."""
-        mine = epoch_order(self.num_renders, step, self.batch_size, self.seed)[
-            self.global_rank :: self.trainer.world_size
-        ]
-        return self.source.images(mine), self.codes[mine]
+        """Pictures."""
+        images = self.cache.images(self.indices(len(self.data), step))
+        if self.mirror:
+            turned = torch.rand(len(images), 1, 1, 1, generator=self.rng(step)) < 0.5
+            images = torch.where(turned, images.flip(3), images)
+        return (images,)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         return [self._adam(self.g, self.path_every), self._adam(self.d, self.r1_every)], []
@@ -162,26 +169,15 @@ class GeneratorTraining(Trainee):
         return torch.optim.Adam([*mapping, *rest], lr=self.lr * ratio, betas=(0.0, 0.99**ratio), foreach=True)
 
     def training_step(self, batch: Batch, index: int) -> None:
-        images, codes = batch
-        images = images.contiguous(memory_format=torch.channels_last)
-        step = self.step
-        torch.manual_seed(hash((self.seed, step, self.global_rank)) % 2**63)
-        if step < self.warmup_steps:
-            self._regress(images, codes)
-        else:
-            self._adversarial(images, codes, step)
-            self._regularise(images, step)
+        images, step = batch[0].contiguous(memory_format=torch.channels_last), self.step
+        torch.manual_seed(self.rng(step).initial_seed())
+        self._adversarial(images, step)
+        self._regularise(images, step)
         self._average()
 
-    def _regress(self, images: Tensor, codes: Tensor) -> None:
-        w = self.g.mapping(codes)
-        loss = _multiscale_l1(self.g(self._rows(w), "none"), images)
-        self._update(0, loss)
-        self.log("regression", loss.detach())
-
-    def _adversarial(self, images: Tensor, codes: Tensor, step: int) -> None:
+    def _adversarial(self, images: Tensor, step: int) -> None:
         """Both players' steps: one pass of G, and one of D on its pictures, from which both take their gradients."""
-        ws, mixed = self._mixed(codes)
+        ws, z, mixed = self._mixed(len(images))
         fake = self.g(ws, self._noise(step))
         shown = fake.detach().requires_grad_(True)
         logits, real = self.d(shown).float(), self.d(images).float()
@@ -189,19 +185,19 @@ class GeneratorTraining(Trainee):
         (gradient,) = torch.autograd.grad(g_loss, shown, retain_graph=True)
         d_loss = F.softplus(logits).mean() + F.softplus(-real).mean()
         self._update(1, d_loss)
-        anchor = self._anchor(step)
-        tie = anchor * _coarse_l1(fake, images, ~mixed) if anchor else 0.0
-        self._update(0, (fake * gradient).sum() + tie)
+        self._update(0, (fake * gradient).sum() + self._guided(fake[~mixed], z[~mixed]))
         self.log_dict({"g": g_loss.detach(), "d": d_loss.detach()})
 
-    def _seen(self, step: int) -> int:
-        return (step - self.warmup_steps) * self.batch_size
-
-    def _anchor(self, step: int) -> float:
-        return self.anchor * max(0.0, 1 - self._seen(step) / max(self.anchor_images, 1))
+    def _guided(self, fake: Tensor, z: Tensor) -> Tensor | float:
+        if not self.judge or not len(fake):
+            return 0.0
+        judge = self.judge[0].to(fake.device)
+        pull = attribute_pull(judge.logits(fake)[:, ~judge.is_binary], z)
+        self.log("guide", pull.detach())
+        return self.guide * pull
 
     def _noise(self, step: int) -> Literal["fresh", "none"]:
-        return "none" if self._seen(step) < self.noise_from else "fresh"
+        return "none" if step * self.batch_size < self.noise_from else "fresh"
 
     def _regularise(self, images: Tensor, step: int) -> None:
         if self.r1_every and step % self.r1_every == 0:
@@ -223,22 +219,27 @@ class GeneratorTraining(Trainee):
         noise = torch.randn_like(image) / self.arch.resolution
         (gradient,) = torch.autograd.grad((image * noise).sum(), ws, create_graph=True)
         lengths = gradient.square().sum(2).mean(1).sqrt()
-        self.path_mean.lerp_(lengths.mean().detach().float(), 0.01)
-        self.log("path", lengths.mean().detach())
+        mean = self._over_ranks(lengths.mean().detach().float())
+        self.path_mean.lerp_(mean, 0.01)
+        self.log("path", mean)
         return (lengths - self.path_mean).square().mean() * self.path_length
+
+    def _over_ranks(self, value: Tensor) -> Tensor:
+        """Its mean over all ranks: Lightning leaves buffers to each of them."""
+        return cast(Tensor, self.trainer.strategy.reduce(value, reduce_op="mean"))
 
     def _rows(self, w: Tensor) -> Tensor:
         return w[:, None].expand(-1, self.arch.num_ws, -1)
 
-    def _mixed(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows `(N, num_ws, w_dim)`, where a share of the images takes the upper rows from another code."""
-        num = codes.shape[0]
-        w, other = self.g.mapping(torch.cat([codes, torch.randn_like(codes)])).chunk(2)
+    def _mixed(self, num: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows `(num, num_ws, w_dim)`, their z, and which of them `(num,)` take the upper rows from another code."""
+        z = torch.randn(2 * num, self.arch.z_dim, device=self.device)
+        w, other = self.g.mapping(z).chunk(2)
         self.g.mapping.w_avg.lerp_(w.detach().float().mean(0), 0.005)
         mixed = torch.rand(num, device=w.device) < self.style_mixing
-        crossing = torch.randint(1, self.arch.num_ws, (num,), device=w.device)
-        upper = torch.arange(self.arch.num_ws, device=w.device) >= crossing[:, None]
-        return torch.where((upper & mixed[:, None])[..., None], other[:, None], w[:, None]), mixed
+        crossing = torch.randint(1, self.arch.num_ws, (num, 1), device=w.device)
+        upper = torch.arange(self.arch.num_ws, device=w.device) >= crossing
+        return torch.where((upper & mixed[:, None])[..., None], other[:, None], w[:, None]), z[:num], mixed
 
     def _update(self, which: int, loss: Tensor) -> None:
         optimiser = self.optimizers()[which]  # type: ignore[index]
@@ -276,28 +277,56 @@ class GeneratorTraining(Trainee):
         state = {k: v for k, v in self.state_dict().items() if k.startswith(kept)}
         return {
             "discriminator": (dict(self.d.state_dict()), self._metadata("stylegan2_discriminator")),
-            "generator_state": (state, self._metadata("stylegan2_training_state")),
+            "generator_state": (state, self._metadata(STATE)),
         }
 
     def load_state(self, weights: str) -> None:
-        """Go on from a `generator_state` file."""
-        self.load_state_dict(read(find(weights))[0], strict=True)
+        """Go on from a `generator_state` file.
+
+        Raises:
+            WeightsError: it is none, or of another architecture.
+        """
+        state, facts = read(find(weights))
+        if facts.get("kind") != STATE:
+            raise WeightsError(f"model.initial={weights}: not a generator_state file that zinv train wrote.")
+        ours, theirs = (json.loads(text) for text in (self._metadata(STATE)["architecture"], facts["architecture"]))
+        if ours != theirs:
+            others = [f"model.{key}={show(value)}" for key, value in theirs.items() if value != ours.get(key)]
+            raise WeightsError(f"model.initial={weights}: of another architecture: {' '.join(others)}.")
+        self.load_state_dict(state)
 
     def _metadata(self, kind: str) -> dict[str, str]:
         return {"kind": kind, "architecture": json.dumps(asdict(self.arch))}
 
     def measure(self) -> dict[str, float]:
-        """Distance to the renderer, and how many persons and attributes the prior has."""
-        return prior_quality(self._sample, self.arch.z_dim, self.arch.resolution)
+        """Distance to the pictures; for portraits to those of the tune split, with what their networks see."""
+        if isinstance(self.data, Portraits) and self.arch.resolution == RESOLUTION:
+            return portrait_quality(self._sample, self.arch.z_dim)
+        num = min(2 * num_compared(self.arch.resolution), len(self.data))
+        return picture_quality(self._sample, self.arch.z_dim, self.cache.images(torch.arange(num)))
 
 
-def _multiscale_l1(fake: Tensor, real: Tensor) -> Tensor:
-    loss = (fake - real).abs().mean()
-    for factor in (2, 4):
-        loss = loss + (F.avg_pool2d(fake, factor) - F.avg_pool2d(real, factor)).abs().mean()
-    return loss
+def attribute_pull(values: Tensor, z: Tensor) -> Tensor:
+    """Minus the covariance of each attribute with a coordinate of z, and a wall at the ends of the attributes' range.
+
+    Nothing pulls an attribute towards its mean, as a squared error would while the two are not yet correlated.
+
+    Args:
+        values: attributes of samples `(N, A)`, from -1 to 1 in the domain.
+        z: their codes `(N, z_dim)`; the first A coordinates count.
+
+    >>> attribute_pull(torch.tensor([[1.0], [-1.0]]), torch.tensor([[1.0, 9.0], [-1.0, 9.0]]))
+    tensor(-1.)
+    """
+    wall = F.relu(values.abs() - 1.1).square()
+    return (2 * wall - values * z[:, : values.shape[1]]).mean()
 
 
-def _coarse_l1(fake: Tensor, real: Tensor, chosen: Tensor, size: int = 16) -> Tensor:
-    difference = F.adaptive_avg_pool2d(fake, size) - F.adaptive_avg_pool2d(real, size)
-    return (difference.abs().mean((1, 2, 3)) * chosen).mean()
+def _check(arch: StyleGAN2Architecture, data: DataSource, batch_size: int) -> None:
+    side = 4 * 2 ** (len(arch.channels) - 1)
+    if side != arch.resolution:
+        given = f"model.channels={show(arch.channels)}"
+        raise ConfigError(f"{given}: widths at 4 to {side} pixels, but model.resolution={arch.resolution}.")
+    data.match(arch.resolution)
+    if len(data) < batch_size:
+        raise DataError(f"model.batch_size={batch_size}: more than the data have pictures, {len(data)}.")

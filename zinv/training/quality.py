@@ -1,9 +1,10 @@
-"""How good a prior of the portraits domain is: against renders, with the domain's own networks."""
+"""How good a prior is: against pictures; and of portraits, with the domain's own networks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -13,29 +14,51 @@ from zinv.data.portraits.parameters import ATTRIBUTES, sample_portraits
 from zinv.data.portraits.renderer import render
 from zinv.data.sources import FIRST_SEED
 from zinv.images import round_8bit
-from zinv.networks.portraits import load_attributes, load_identity
+from zinv.networks.portraits import RESOLUTION, load_attributes, load_identity
 
-NUM_WASSERSTEIN = 2048
+NUM_WASSERSTEIN = 2048  # of 64 pixels; as much memory of larger ones
 NUM_SAMPLES = 1000
 PATCHES, PATCH, PROJECTIONS = 16, 7, 128
 
+Sample: TypeAlias = Callable[[Tensor], Tensor]
+"""z `(N, z_dim)` to images `(N, 3, R, R)`."""
+
+
+def num_compared(resolution: int) -> int:
+    """How many samples are compared with as many pictures.
+
+    >>> num_compared(64), num_compared(256)
+    (2048, 128)
+    """
+    return max(1, min(NUM_WASSERSTEIN, NUM_WASSERSTEIN * RESOLUTION**2 // resolution**2))
+
 
 @torch.no_grad()
-def prior_quality(sample: Callable[[Tensor], Tensor], z_dim: int, resolution: int) -> dict[str, float]:
-    """Figures for a prior's card.
+def picture_quality(sample: Sample, z_dim: int, real: Tensor) -> dict[str, float]:
+    """Sliced Wasserstein distance of samples to half of the pictures, over that of the other half to it.
 
     Args:
-        sample: z `(N, z_dim)` to images `(N, 3, R, R)`.
-        z_dim: of the prior.
-        resolution: of its images.
+        sample: the prior.
+        z_dim: of its z.
+        real: pictures `(N, 3, R, R)`.
     """
-    z = torch.randn(NUM_WASSERSTEIN, z_dim, generator=torch.Generator().manual_seed(2))
-    fake = round_8bit(sample(z).float().cpu())
-    first, second = (tune_renders(NUM_WASSERSTEIN, start, resolution) for start in (0, NUM_WASSERSTEIN))
-    split_half = sliced_wasserstein(first, second)
-    figures = {"swd_ratio": sliced_wasserstein(fake, first) / split_half, "swd_split_half": split_half}
-    figures |= identity_figures(fake[:NUM_SAMPLES], first[:NUM_SAMPLES])
-    return figures | attribute_figures(fake[:NUM_SAMPLES], first[:NUM_SAMPLES])
+    num = max(1, len(real) // 2)
+    fake, first, second = _drawn(sample, z_dim, num), real[:num], real[-num:]
+    split_half = max(sliced_wasserstein(first, second), 1e-6)
+    return {"swd_ratio": sliced_wasserstein(fake, first) / split_half, "swd_split_half": split_half}
+
+
+@torch.no_grad()
+def portrait_quality(sample: Sample, z_dim: int) -> dict[str, float]:
+    """`picture_quality` on renders of the tune split, and how many persons and attributes the prior has."""
+    real = tune_renders(2 * NUM_WASSERSTEIN, 0, RESOLUTION)
+    fake, first = _drawn(sample, z_dim, NUM_SAMPLES), real[:NUM_SAMPLES]
+    return picture_quality(sample, z_dim, real) | identity_figures(fake, first) | attribute_figures(fake, first)
+
+
+def _drawn(sample: Sample, z_dim: int, num: int) -> Tensor:
+    z = torch.randn(num, z_dim, generator=torch.Generator().manual_seed(2))
+    return round_8bit(sample(z).float().cpu())
 
 
 def tune_renders(num: int, start: int, resolution: int) -> Tensor:
