@@ -58,6 +58,11 @@ def stop(process: subprocess.Popen[str], how: signal.Signals) -> str:
     return said
 
 
+def results() -> dict[str, int]:
+    """Finished images of all runs, and when each was finished."""
+    return {str(path): path.stat().st_mtime_ns for path in Path("runs").glob("*/*/images/[!.]*/result.json")}
+
+
 def gone(group: int) -> bool:
     """Whether no process is left of a group, or none after a moment."""
     for _ in range(100):
@@ -139,7 +144,7 @@ def test_ctrl_c_stops_rows_side_by_side_at_once_and_loses_nothing(cli: Cli):
         start_new_session=True,
     )
     wait_for(process, 3)
-    first = finished()
+    first = results()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     began = time.monotonic()
     said = process.communicate(timeout=60)
@@ -148,10 +153,10 @@ def test_ctrl_c_stops_rows_side_by_side_at_once_and_loses_nothing(cli: Cli):
     assert "Traceback" not in said[0] + said[1]
     assert time.monotonic() - began < 20
     assert gone(process.pid)
-    second = finished()
+    second = results()
     assert first.items() <= second.items() and len(second) < 24
     assert cli("run tiny --jobs 2").status == 0
-    assert second.items() <= finished().items()
+    assert second.items() <= results().items()
     assert cli("run tiny --jobs 1 runs=undisturbed").status == 0
     files = [path.relative_to("runs") for path in Path("runs").glob("*/*/records.csv")]
     assert len(files) == 3
