@@ -17,6 +17,7 @@ import pytest
 from zinv.check import _split
 from zinv.cli import COMMANDS, _parse, main
 from zinv.config import TRAIN_GROUPS, build, compose, expand, find_experiment, layer
+from zinv.generators.checkpoints.write import SUFFIXES, WRITERS
 from zinv.listing import show_presets
 from zinv.presets import preset_names
 from zinv.published import PUBLISHED
@@ -140,6 +141,8 @@ def test_commands_resolve(lab: Path, line: str):
         assert {*names} <= {*PUBLISHED} or action in ("bundle", "unbundle")
         for name in [vars(given)["for"], *(names if action == "bundle" else [])]:
             assert name is None or find_experiment(name)
+    elif command == "convert":
+        assert given.format in (None, *WRITERS) and Path(given.target).suffix in SUFFIXES
     else:
         assert command == "table"
 

@@ -54,7 +54,8 @@ def open_checkpoint(file: Path, check: bool = True) -> tuple[StyleGAN1 | StyleGA
         described = line(checkpoint, findings, digest)
         generator = _generator(checkpoint, digest)
     except CheckpointError as error:
-        raise CheckpointError(f"{file}: {str(error).rstrip('.')}.") from None
+        words = " ".join(str(error).split()).rstrip(".")
+        raise CheckpointError(f"{file}: {words}.") from None
     if check and os.environ.get("LOCAL_RANK", "0") == "0":
         print(f"{file.name}: {described}", file=sys.stderr)
     return generator, described

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from zinv.errors import CheckpointError
 from zinv.generators.checkpoints.records import Plain
+from zinv.generators.checkpoints.source import shown
 from zinv.networks.stylegan1 import StyleGAN1Architecture
 from zinv.networks.stylegan2 import StyleGAN2Architecture
 
@@ -93,10 +94,12 @@ class Tensors:
         for name in [name for name in self._left if name.endswith(endings)]:
             kernels = self._left.pop(name).float().flatten()
             if kernels.numel() % expected.numel():
-                raise CheckpointError(f"{name}: a low-pass filter of {kernels.numel()} taps, not {expected.numel()}")
+                raise CheckpointError(
+                    f"{one_line(name)}: a low-pass filter of {kernels.numel()} taps, not {expected.numel()}"
+                )
             kernels = kernels.view(-1, expected.numel())
             if not torch.allclose(kernels / kernels.sum(1, keepdim=True), expected.flatten(), atol=1e-3):
-                raise CheckpointError(f"{name}: another low-pass filter than zinv's")
+                raise CheckpointError(f"{one_line(name)}: another low-pass filter than zinv's")
 
     def drop(self, *names: str) -> None:
         """Drop tensors that have no part in an image."""
@@ -111,7 +114,7 @@ class Tensors:
         """
         left = sorted(name for name, x in self._left.items() if x.numel() > 1)
         if left:
-            raise CheckpointError(f"{left[0]}: no tensor of this architecture, one of {len(left)} such")
+            raise CheckpointError(f"{one_line(left[0])}: no tensor of this architecture, one of {len(left)} such")
 
     def verified(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
         """All tensors, of these names and shapes; batch counters may be there or not.
@@ -181,6 +184,19 @@ def count(names: Container[str], pattern: str, start: int = 0) -> int:
     return num
 
 
+def in_short(value: object) -> str:
+    """A value of the file as a few printable characters of one line."""
+    if isinstance(value, str):
+        return shown(value)
+    known = value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 60)
+    return str(value) if known else f"a {type(value).__name__.lower()}"
+
+
+def one_line(name: object) -> str:
+    """A name of the file, the same without quotes."""
+    return in_short(name).strip("'")
+
+
 def demand(settings: Mapping[str, object], where: str, **accepted: tuple[object, ...]) -> None:
     """Refuse settings that zinv lacks; those that are not given have the publisher's default.
 
@@ -188,9 +204,9 @@ def demand(settings: Mapping[str, object], where: str, **accepted: tuple[object,
         CheckpointError: names the setting, its value and what zinv has.
     """
     for name, values in accepted.items():
-        if name in settings and settings[name] not in values:
-            shown = " or ".join(repr(value) for value in values[:1])
-            raise CheckpointError(f"{where}: {name} is {settings[name]!r}; zinv has {shown} alone")
+        value = settings.get(name, values[0])
+        if isinstance(value, Tensor) or value not in values:
+            raise CheckpointError(f"{one_line(where)}: {name} is {in_short(value)}; zinv has {values[0]!r} alone")
 
 
 def stylegan2_architecture(tensors: Mapping[str, Tensor], clamp: float | None) -> StyleGAN2Architecture:
@@ -227,13 +243,18 @@ def stylegan1_architecture(tensors: Mapping[str, Tensor], fused_from: int = FUSE
     return StyleGAN1Architecture(resolution, channels, z_dim, w_dim, num_fc, w_per_layer, fused_from=fused_from)
 
 
+def check_depths(num_fc: int, num_blocks: int) -> None:
+    """Raise CheckpointError if there is no network of so many mapping layers and blocks."""
+    if not 0 < num_blocks <= MOST_BLOCKS or not num_fc:
+        raise CheckpointError(f"a generator of {num_blocks} blocks with {num_fc} layers of mapping")
+
+
 def _depths(tensors: Mapping[str, Tensor]) -> tuple[int, int]:
     num_blocks = 0
     while f"synthesis.b{4 << num_blocks}.conv1.weight" in tensors:
         num_blocks += 1
     num_fc = count(tensors, "mapping.fc{}.weight")
-    if not 0 < num_blocks <= MOST_BLOCKS or not num_fc:
-        raise CheckpointError(f"a generator of {num_blocks} blocks with {num_fc} layers of mapping")
+    check_depths(num_fc, num_blocks)
     return num_blocks, num_fc
 
 

@@ -20,7 +20,7 @@ from zinv.generators.checkpoints import (
     sam,
     styleganinv,
 )
-from zinv.generators.checkpoints.base import Checkpoint, Found, Tensors, energy, tensors_in
+from zinv.generators.checkpoints.base import Checkpoint, Found, Tensors, energy, one_line, tensors_in
 from zinv.generators.checkpoints.records import PERSISTENT, Plain, Stub
 from zinv.generators.checkpoints.sampling import prior
 from zinv.generators.checkpoints.unpickle import load
@@ -91,9 +91,9 @@ def _built(found: Found, own: dict[str, Tensor], raw_energy: float | None) -> Ch
 def _shown(tree: Plain) -> str:
     """What a tree is, in a few words."""
     if isinstance(tree, Stub):
-        return f"an instance of {tree.module}.{tree.name}"[:120]
+        return f"an instance of {one_line(tree.module)}.{one_line(tree.name)}"
     if isinstance(tree, Tensor):
         return f"a tensor of shape {tuple(tree.shape)}"
     if isinstance(tree, dict):
-        return f"a dict of {', '.join(map(str, list(tree)[:4]))}{', …' if len(tree) > 4 else ''}"[:160]
+        return f"a dict of {', '.join(one_line(key) for key in list(tree)[:4])}{', …' if len(tree) > 4 else ''}"
     return f"a {type(tree).__name__}"

@@ -14,6 +14,7 @@ from zinv.generators.checkpoints.base import (
     STYLEGAN2_FILTER,
     Found,
     Tensors,
+    check_depths,
     convolutions,
     count,
     stylegan1_architecture,
@@ -94,6 +95,7 @@ def _renamings2(num_fc: int, num_blocks: int) -> Iterator[Renaming]:
 
 def _build1(tensors: Tensors) -> tuple[StyleGAN1Architecture, dict[str, Tensor]]:
     num_fc, num_blocks = count(tensors, "mapping.dense{}.weight"), count(tensors, "synthesis.output{}.weight")
+    check_depths(num_fc, num_blocks)
     at_full_size(tensors, "synthesis.lod")
     tensors.drop_filters(STYLEGAN1_FILTER, "blur.kernel")
     tensors.drop(*(f"synthesis.output{k}.{end}" for k in range(num_blocks - 1) for end in DENSE))

@@ -30,6 +30,7 @@ from zinv.networks.stylegan2 import StyleGAN2Architecture
 FORMAT: Final = "NVIDIA TensorFlow"
 NETWORK: Final = ("dnnlib.tflib.network", "Network")
 DEEPEST: Final = 4
+LARGEST_CLAMP: Final = 1e9
 
 FC: Final = Change(lambda x: x.mT, lambda x: x.mT)  # [in, out]
 CONV: Final = Change(lambda x: x.permute(3, 2, 0, 1), lambda x: x.permute(2, 3, 1, 0))  # [kh, kw, in, out]
@@ -122,7 +123,7 @@ def _kind(variables: Mapping[str, Tensor], settings: Mapping[str, object]) -> tu
 
 def _clamp(settings: Mapping[str, object]) -> float | None:
     clamp = settings.get("conv_clamp")
-    return float(clamp) if isinstance(clamp, int | float) and clamp > 0 else None
+    return float(clamp) if isinstance(clamp, int | float) and 0 < clamp < LARGEST_CLAMP else None
 
 
 def _build2(tensors: Tensors, clamp: float | None) -> tuple[StyleGAN2Architecture, dict[str, Tensor]]:

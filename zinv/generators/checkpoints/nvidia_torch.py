@@ -19,6 +19,8 @@ from zinv.generators.checkpoints.base import (
     Tensors,
     convolutions,
     demand,
+    in_short,
+    one_line,
     stylegan2_architecture,
 )
 from zinv.generators.checkpoints.records import PERSISTENT, Key, Plain, Stub
@@ -26,6 +28,7 @@ from zinv.networks.stylegan2 import StyleGAN2Architecture
 
 FORMAT: Final = "NVIDIA PyTorch"
 MAPPING_RATE: Final = 0.01
+LARGEST_CLAMP: Final = 1e9
 State: TypeAlias = dict[str, Plain]
 
 
@@ -72,9 +75,11 @@ def _refuse_others(modules: Mapping[str, State]) -> None:
     if "synthesis.input" in modules:
         raise CheckpointError("a StyleGAN3 generator; zinv has StyleGAN1 and StyleGAN2")
     if "synthesis.b4" not in modules or "mapping.fc0" not in modules:
-        raise CheckpointError(f"a generator whose parts are {', '.join(name for name in modules if name)[:80]}")
+        raise CheckpointError(f"a generator whose parts are {', '.join(one_line(name) for name in list(modules)[1:6])}")
     if whole.get("c_dim", 0) != 0 or "mapping.embed" in modules:
-        raise CheckpointError(f"a generator conditional on labels (c_dim {whole.get('c_dim')}); zinv has none")
+        raise CheckpointError(
+            f"a generator conditional on labels (c_dim {in_short(whole.get('c_dim'))}); zinv has none"
+        )
     demand(whole, "generator", img_channels=(3,))
     for name, state in modules.items():
         facts = _facts(state)
@@ -115,9 +120,9 @@ def _inherited(modules: Mapping[str, State], name: str) -> float | None:
         inside = given.get("synthesis_kwargs") if isinstance(given, dict) else None
         for facts in (_facts(state), inside if isinstance(inside, dict) else {}):
             clamp = facts.get("conv_clamp", "")
-            if clamp is None or (isinstance(clamp, int | float) and clamp > 0):
+            if clamp is None or (isinstance(clamp, int | float) and 0 < clamp < LARGEST_CLAMP):
                 return clamp
-    raise CheckpointError(f"{name}: the file does not say whether the layer is clamped (conv_clamp)")
+    raise CheckpointError(f"{one_line(name)}: the file does not say whether the layer is clamped (conv_clamp)")
 
 
 def _silent(modules: Mapping[str, State]) -> set[str]:

@@ -16,9 +16,7 @@ BATCH: Final = 500
 
 
 @torch.no_grad()
-def prior(
-    arch: GeneratorArchitecture, tensors: Mapping[str, Tensor], num: int, seed: int
-) -> tuple[Tensor, float]:
+def prior(arch: GeneratorArchitecture, tensors: Mapping[str, Tensor], num: int, seed: int) -> tuple[Tensor, float]:
     """Mean `(w_dim,)` of mapped normal draws, and their root mean square distance from it; over all layers' w."""
     network = _mapping(arch)
     own = {name: x for name, x in tensors.items() if name.startswith("mapping.")}

@@ -12,6 +12,7 @@ from zinv.generators.checkpoints.base import (
     STYLEGAN1_FILTER,
     Found,
     Tensors,
+    check_depths,
     count,
     never_fused,
     stylegan1_architecture,
@@ -43,6 +44,7 @@ def find(tree: Plain) -> Found | None:
 def _build(tensors: Tensors) -> tuple[StyleGAN1Architecture, dict[str, Tensor]]:
     num_fc, num_blocks = count(tensors, "mapping.dense{}.fc.weight"), count(tensors, "synthesis.output{}.conv.weight")
     fused = {k for k in range(1, num_blocks) if f"synthesis.layer{2 * k}.weight" in tensors}
+    check_depths(num_fc, num_blocks)
     at_full_size(tensors, "synthesis.lod")
     tensors.drop_filters(STYLEGAN1_FILTER, "blur.kernel")
     unused = [f"synthesis.output{k}.{end}" for k in range(num_blocks - 1) for end in ("conv.weight", "bias")]
