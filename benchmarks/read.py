@@ -4,8 +4,8 @@
 
 Files of the true layout and the published widths with random weights are written into FOLDER (a temporary one) by the
 tests' writers, one by one. A process of its own reads each: the resident memory that `load_generator` adds at its peak,
-with and without the check, and the processor's seconds. Two forms of NVIDIA's pickles: with three networks as published,
-and with the averaged generator alone, which is the harder one to read within its own size.
+with and without the check, and the processor's seconds. NVIDIA's pickles have three networks as published, or the
+averaged generator alone, which is harder to read within the file's own size.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def files(folder: Path) -> Iterator[tuple[str, Callable[[], Path]]]:
 
     def three() -> Path:
         module = layouts.nvidia_module(stylegan2(**two()))
-        return layouts.save_nvidia(file, module, G=layouts.nvidia_module(stylegan2(1, **two())), D2=module)
+        return layouts.save_nvidia(file, module, G=layouts.nvidia_module(stylegan2(1, **two())))
 
     yield "NVIDIA PyTorch, G and G_ema", three
     yield "NVIDIA TensorFlow, Gs", lambda: layouts.save_nvidia_tf(file, layouts.nvidia_tf2(stylegan2(**two())))

@@ -32,7 +32,7 @@ NETWORK: Final = ("dnnlib.tflib.network", "Network")
 DEEPEST: Final = 4
 LARGEST_CLAMP: Final = 1e9
 
-FC: Final = Change(lambda x: x.mT, lambda x: x.mT)  # [in, out]
+FC: Final = Change(lambda x: x.permute(1, 0), lambda x: x.permute(1, 0))  # [in, out]
 CONV: Final = Change(lambda x: x.permute(3, 2, 0, 1), lambda x: x.permute(2, 3, 1, 0))  # [kh, kw, in, out]
 UP: Final = Change(lambda x: CONV.read(x).flip(2, 3), lambda x: CONV.write(x.flip(2, 3)))
 DENSE: Final[Pairs] = {"weight": ("weight", FC), "bias": "bias"}
