@@ -18,7 +18,7 @@ from torch import Tensor
 
 from zinv.errors import CheckpointError
 from zinv.generators.checkpoints.base import Checkpoint, GeneratorArchitecture, convolutions, energy
-from zinv.generators.checkpoints.sampling import prior
+from zinv.generators.checkpoints.sampling import give_back, prior
 from zinv.generators.stylegan2 import stylegan2_from_tensors
 from zinv.networks.stylegan1 import StyleGAN1Architecture
 from zinv.networks.stylegan2 import StyleGAN2Architecture
@@ -145,7 +145,11 @@ def _detail(arch: StyleGAN2Architecture, tensors: Mapping[str, Tensor]) -> Tenso
     z = torch.randn(IMAGES, arch.z_dim, generator=torch.Generator().manual_seed(2))
     w = generator.w_avg + PSI * (generator.mapping(z) - generator.w_avg)
     styles = [generator.affine(one) for one in generator.as_ws(w).split(1)]
-    return torch.cat([fine_detail(generator.synthesis(one, noise="none")) for one in styles])
+    found = []
+    for one in styles:
+        found.append(fine_detail(generator.synthesis(one, noise="none")))
+        give_back()
+    return torch.cat(found)
 
 
 def fine_detail(x: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from zinv.generators.checkpoints import (
 )
 from zinv.generators.checkpoints.base import Checkpoint, Found, Tensors, energy, one_line, tensors_in
 from zinv.generators.checkpoints.records import PERSISTENT, Plain, Stub
-from zinv.generators.checkpoints.sampling import prior
+from zinv.generators.checkpoints.sampling import give_back, prior
 from zinv.generators.checkpoints.unpickle import load
 from zinv.networks.stylegan1 import StyleGAN1Architecture
 from zinv.networks.stylegan2 import StyleGAN2Architecture
@@ -81,6 +81,7 @@ def _built(found: Found, own: dict[str, Tensor], raw_energy: float | None) -> Ch
     tensors = Tensors(own)
     own.clear()
     arch, named = found.build(tensors)
+    give_back()
     notes: tuple[str, ...] = ()
     if isinstance(arch, StyleGAN1Architecture | StyleGAN2Architecture) and W_AVG not in named:
         named[W_AVG] = prior(arch, named, W_AVG_DRAWS, seed=0)[0]

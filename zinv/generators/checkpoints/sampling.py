@@ -1,7 +1,9 @@
-"""The prior of w behind the tensors of a generator."""
+"""The prior of w behind the tensors of a generator, drawn within little memory."""
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Mapping
 from typing import Final
 
@@ -29,6 +31,13 @@ def prior(arch: GeneratorArchitecture, tensors: Mapping[str, Tensor], num: int, 
         square, count = square + float(w.square().sum()), count + len(w)
     mean = total / count
     return mean.float(), max(square / count - float(mean.square().sum()), 0.0) ** 0.5
+
+
+def give_back() -> None:
+    """Return freed memory to the system, where the C library can: many tensors of a size leave holes in its heap."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def _mapping(arch: GeneratorArchitecture) -> nn.Module:
