@@ -13,15 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from zinv.check import _split
 from zinv.cli import COMMANDS, _parse, main
 from zinv.config import TRAIN_GROUPS, build, compose, expand, find_experiment, layer
-from zinv.generators import load_generator
-from zinv.generators.toy import toy_stylegan2
+from zinv.generators.checkpoints.write import SUFFIXES, WRITERS
 from zinv.listing import show_presets
 from zinv.presets import preset_names
+from zinv.published import PUBLISHED
 
 CHECKOUT = Path(__file__).parents[1]
 EXAMPLES = CHECKOUT / "docs" / "examples" / "mylab"
@@ -105,15 +104,6 @@ def test_the_readmes_python_runs(lab: Path):
     run_python(CHECKOUT / "README.md")
 
 
-def test_the_recipe_for_other_stylegan2_files_keeps_the_generator(lab: Path, monkeypatch: pytest.MonkeyPatch):
-    toy = toy_stylegan2(resolution=32)
-    torch.save({**toy.tensors(), "synthesis.b8.conv0.resample_filter": torch.ones(4, 4)}, lab / "G_ema.pt")
-    run_python(CHECKOUT / "docs" / "weights.md")
-    monkeypatch.setenv("ZINV_WEIGHTS", str(lab))
-    styles = toy.affine(toy.w_avg.repeat(1, toy.num_ws, 1))
-    assert torch.equal(load_generator("stylegan2/ffhq1024").synthesis(styles), toy.synthesis(styles))
-
-
 def commands(page: Path) -> Iterator[str]:
     """Every `zinv …` of a page's shell blocks and, with arguments, its code spans; batch jobs unwrapped."""
     lines = [line.partition(" #")[0] for block in blocks(page, "bash") for line in block.splitlines()]
@@ -143,6 +133,16 @@ def test_commands_resolve(lab: Path, line: str):
         show_presets(given.group)
     elif command == "check":
         _split(given.part)
+    elif command == "doctor":
+        compose(given.overrides, groups=("trainer", "logger"))
+    elif command == "weights":
+        action, *names = given.words or ["list"]
+        assert action in ("list", "fetch", "bundle", "unbundle")
+        assert {*names} <= {*PUBLISHED} or action in ("bundle", "unbundle")
+        for name in [vars(given)["for"], *(names if action == "bundle" else [])]:
+            assert name is None or find_experiment(name)
+    elif command == "convert":
+        assert given.format in (None, *WRITERS) and Path(given.target).suffix in SUFFIXES
     else:
         assert command == "table"
 

@@ -2,23 +2,97 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from zinv import weights
+from zinv.download import size_text
 from zinv.errors import WeightsError
-from zinv.published import PUBLISHED
+from zinv.published import PUBLISHED, PublishedFile
+from zinv.spaces.statistics import PNStatistics
 
 DOCUMENTATION = Path(__file__).parents[1] / "docs" / "weights.md"
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_every_file_is_documented(name: str) -> None:
-    text, file = DOCUMENTATION.read_text(encoding="utf-8"), PUBLISHED[name]
-    for part in (f"`{name}`", file.files[0], file.source, file.sha256, file.licence):
-        assert part in text
+FILES = [(name, file) for name, published in PUBLISHED.items() for file in published.files]
+
+
+@pytest.mark.parametrize(("name", "file"), FILES, ids=[f"{name}: {file.name}" for name, file in FILES])
+def test_every_file_is_documented(name: str, file: PublishedFile) -> None:
+    text, published = DOCUMENTATION.read_text(encoding="utf-8"), PUBLISHED[name]
+    (row,) = (line for line in text.splitlines() if f"| `{file.name}`" in line and f"<{file.url}>" in line)
+    assert (f"`{file.sha256}`" in row) if file.sha256 else ("| unknown |" in row)
+    assert size_text(file.size) in row or file.size is None
+    assert ("by hand" in row) is file.by_hand
+    assert f"| `{name}` |" in text and f"| {published.licence} |" in text
+
+
+@pytest.mark.parametrize(("name", "file"), FILES, ids=[f"{name}: {file.name}" for name, file in FILES])
+def test_facts_have_the_form_of_facts(name: str, file: PublishedFile) -> None:
+    assert file.url.startswith("https://")
+    assert file.sha256 is None or re.fullmatch("[0-9a-f]{64}", file.sha256)
+    assert (file.sha256 is None) == (file.size is None)
+    assert re.fullmatch(r"[\w.-]+", file.name)
+    short = re.search(r"-([0-9a-f]{8})\.pth$", file.name)
+    assert short is None or str(file.sha256).startswith(short[1])
+
+
+def test_no_two_files_share_a_digest_or_a_name() -> None:
+    known = [file.sha256 for _, file in FILES if file.sha256]
+    assert len(known) == len(set(known))
+    assert len({file.name for _, file in FILES}) == len(FILES)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("pnorm/stylegan2_ffhq1024", "stylegan2_ffhq1024/pnorm"),
+        ("interfacegan/stylegan2_ffhq1024", "stylegan2_ffhq1024/interfacegan_w"),
+        ("ganspace/stylegan2_ffhq1024", "stylegan2_ffhq1024/ganspace_w"),
+        ("interfacegan/stylegan1_ffhq1024", "stylegan1_ffhq1024"),
+    ],
+)
+def test_published_side_files_are_the_real_ones(real: Path, name: str, folder: str) -> None:
+    for file in PUBLISHED[name].files:
+        path = real / folder / file.name
+        assert (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size) == (file.sha256, file.size)
+
+
+def test_a_folder_of_published_arrays_is_found_by_its_name(
+    real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZINV_WEIGHTS", str(tmp_path))
+    shutil.copytree(real / "stylegan2_ffhq1024" / "pnorm", tmp_path / "pnorm" / "stylegan2_ffhq1024")
+    statistics = PNStatistics.load("pnorm/stylegan2_ffhq1024")
+    assert statistics.eigenvectors.shape == (512, 512)
+    assert weights.content_sha256("pnorm/stylegan2_ffhq1024") == weights.content_sha256(
+        str(real / "stylegan2_ffhq1024" / "pnorm")
+    )
+    mean = tmp_path / "pnorm" / "stylegan2_ffhq1024" / "mean_latent.npy"
+    mean.chmod(0o644)
+    mean.write_bytes(mean.read_bytes()[:-1] + b"?")
+    with pytest.raises(WeightsError, match="mean_latent.npy: truncated or another file: sha256 .*, not aeb6f280…"):
+        weights.find("pnorm/stylegan2_ffhq1024")
+
+
+def test_a_file_of_a_folder_is_missing_as_the_folder_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZINV_WEIGHTS", str(tmp_path))
+    with pytest.raises(WeightsError) as error:
+        weights.find("interfacegan/stylegan2_ffhq1024/age.pt")
+    assert "put it into the folder interfacegan/stylegan2_ffhq1024 of one of: " in str(error.value)
+    assert str(error.value).endswith("`zinv weights fetch interfacegan/stylegan2_ffhq1024` helps.")
+
+
+@pytest.mark.parametrize("name", ["vggface2.pt", "20180402-114759-vggface2.pt", "vggface2.safetensors"])
+def test_names_that_a_file_may_have(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZINV_WEIGHTS", str(tmp_path))
+    (tmp_path / name).touch()
+    assert weights.locate("vggface2") == tmp_path / name
 
 
 def test_torchs_own_cache_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,7 +101,9 @@ def test_torchs_own_cache_is_searched(tmp_path: Path, monkeypatch: pytest.Monkey
     cached = tmp_path / "hub" / "checkpoints" / "vgg16-397923af.pth"
     cached.parent.mkdir(parents=True)
     cached.touch()
-    assert weights.find("lpips/vgg16") == cached
+    assert weights.locate("lpips/vgg16") == cached
+    with pytest.raises(WeightsError, match="vgg16-397923af.pth: truncated or another file: sha256 e3b0c442…"):
+        weights.find("lpips/vgg16")
 
 
 def test_half_precision_is_read_as_float32(tmp_path: Path) -> None:

@@ -232,7 +232,7 @@ class GeneratorContract(Contract):
         generator = self._generator
         _require_shape("w_avg", generator.w_avg, (generator.w_dim,))
         w = generator.mapping(self._z)
-        _require_shape("mapping", w, (len(IDS), *((generator.num_ws,) if w.dim() == 3 else ()), generator.w_dim))
+        _require_shape("mapping", w, (len(IDS), *generator.w_shape))
         for i, (style, width) in enumerate(zip(self._styles, generator.style_dims, strict=True)):
             _require_shape(f"style {i}", style, (len(IDS), width))
         _require_shape("an image", self._image, (len(IDS), 3, generator.resolution, generator.resolution))
@@ -255,6 +255,13 @@ class GeneratorContract(Contract):
             for edit in (FeatureEdit(feature), FeatureEdit(torch.zeros_like(feature), keep=1.0)):
                 image = self._generator.synthesis(self._styles, edits={point: edit})
                 _require_equal(f"{point}, keep {edit.keep}", image, self._image, 0.0)
+
+    def base_codes(self) -> None:
+        """A base code of a point's own features renders the same image, or not, as base_is_exact says."""
+        for point in (point for point in self._generator.points if point.endswith(".conv0")):
+            image = self._generator.synthesis(self._styles, base=(point, self._features[point]))
+            exact = torch.equal(image, self._image)
+            _require(exact == self._generator.base_is_exact, f"{point}: base_is_exact is {not exact}")
 
     def views(self) -> None:
         """A view above a base code renders what the whole generator renders from it."""

@@ -17,6 +17,7 @@ from zinv.config import Config, build, compose, identity, load, run_folder, shor
 from zinv.config.settings import RunTrainer
 from zinv.data.base import DataSource
 from zinv.data.loading import ImageModule
+from zinv.devices import choose
 from zinv.errors import ConfigError, DataError, StoreError
 from zinv.evaluation import provenance
 from zinv.evaluation.formats import to_terminal
@@ -151,7 +152,7 @@ def _trainer(settings: RunTrainer, writer: L.Callback) -> L.Trainer:
     """
     try:
         return L.Trainer(
-            accelerator=settings.accelerator,
+            accelerator=choose(settings.accelerator),
             devices=settings.devices,
             num_nodes=settings.num_nodes,
             strategy=settings.strategy,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zinv.errors import WeightsError, suggest
-from zinv.published import PUBLISHED
+from zinv.published import PUBLISHED, Published
 
 Weights = Annotated[str, "weights"]
 """An argument that names a weight file, by its name in the manifest or by its path; it counts by its sha256."""
@@ -23,6 +24,8 @@ Weights = Annotated[str, "weights"]
 SHIPPED: Final = Path(__file__).parent / "assets"
 TRAINED: Final = Path("runs") / "train"
 ARRAYS: Final = "*.npy"
+ENDINGS: Final = ("", ".safetensors", ".pth", ".pt", ".pkl", ".npy", ".npz")
+"""What a file may be called in a weight folder after its weight name."""
 
 
 def folders() -> list[Path]:
@@ -30,25 +33,27 @@ def folders() -> list[Path]:
 
     The folders of `ZINV_WEIGHTS`, what `zinv train` made here, the user's data folder, the package's own.
     """
-    given = [Path(part) for part in os.environ.get("ZINV_WEIGHTS", "").split(os.pathsep) if part]
-    home = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share"))
-    return [*given, TRAINED, home / "zinv", SHIPPED]
+    return [*given_folders(), TRAINED, user_folder(), SHIPPED]
 
 
-def find(name: str) -> Path:
-    """The file of a weight name (`portraits/generator`, `lpips/vgg16`) or path; a folder of `.npy` arrays is one too.
+def given_folders() -> list[Path]:
+    """The folders of `ZINV_WEIGHTS`, some of which may be read-only."""
+    return [Path(part) for part in os.environ.get("ZINV_WEIGHTS", "").split(os.pathsep) if part]
 
-    Raises:
-        WeightsError: there is no such file; says where it was looked for, and the nearest name or where to get it.
-    """
-    if Path(name).is_file() or any(Path(name).glob(ARRAYS)):
-        return Path(name)
-    published = PUBLISHED.get(name)
-    for folder in folders() + (torch_caches() if published else []):
-        for file in (name, f"{name}.safetensors", *(published.files if published else ())):
-            if (folder / file).is_file():
-                return folder / file
-    raise WeightsError(_missing(name))
+
+def user_folder() -> Path:
+    """The user's data folder."""
+    return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "zinv"
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether a file can be written into a folder, which is made if it is not there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def torch_caches() -> list[Path]:
@@ -57,14 +62,61 @@ def torch_caches() -> list[Path]:
     return [home / "hub" / "checkpoints", home / "checkpoints"]
 
 
-def _missing(name: str) -> str:
-    looked = ", ".join(str(folder) for folder in folders())
+def find(name: str) -> Path:
+    """The file of a weight name (`portraits/generator`, `lpips/vgg16`) or path; a folder of `.npy` arrays is one too.
+
+    Raises:
+        WeightsError: there is no such file; says where it was looked for, and the nearest name or where to get it.
+            Or it has its publisher's name and not its content.
+    """
+    path = locate(name)
+    if path is None:
+        raise WeightsError(_missing(name))
+    check_published(name, path)
+    return path
+
+
+def locate(name: str) -> Path | None:
+    """The file or folder of a weight name or path, its content unchecked; None if there is none."""
+    if _is_there(Path(name)):
+        return Path(name)
     published = PUBLISHED.get(name)
-    if published is None:
-        return f"{name}: no such weight file. Looked in the working folder, {looked}. {suggest(name, names())}"
+    if published and published.folder:
+        return next((folder / name for folder in folders() if _is_whole(folder / name, published)), None)
+    files = [f"{name}{ending}" for ending in ENDINGS] + [file.name for file in (published.files if published else ())]
+    looked = folders() + (torch_caches() if published else [])
+    return next((folder / file for folder in looked for file in files if _is_there(folder / file)), None)
+
+
+def _is_there(path: Path) -> bool:
+    """Also False, without an error, where a folder may not be entered."""
+    return os.path.isfile(path) or (os.path.isdir(path) and any(path.glob(ARRAYS)))
+
+
+def _is_whole(folder: Path, published: Published) -> bool:
+    return all(os.path.isfile(folder / file.name) for file in published.files)
+
+
+def published_as(name: str) -> str | None:
+    """The name in the manifest of a weight file, or of the folder that it is in.
+
+    >>> published_as("interfacegan/stylegan2_ffhq1024/age.pt")
+    'interfacegan/stylegan2_ffhq1024'
+    """
+    return next((entry for entry in (name, name.rpartition("/")[0]) if entry in PUBLISHED), None)
+
+
+def _missing(name: str) -> str:
+    looked, entry = ", ".join(str(folder) for folder in folders()), published_as(name)
+    if entry is None:
+        known = {*names(), *PUBLISHED}
+        return f"{name}: no such weight file. Looked in the working folder, {looked}. {suggest(name, known)}"
+    published, file = PUBLISHED[entry], PUBLISHED[entry].files[0]
+    digest = f"sha256 {file.sha256[:8]}…" if file.sha256 else "sha256 unknown"
+    where = f"the folder {entry} of one of" if published.folder else "one of"
     return (
-        f"{name}: the weight file {published.files[0]} is missing. Get it from {published.source} "
-        f"(sha256 {published.sha256[:8]}…; {published.licence}) and put it into one of: {looked}."
+        f"{name}: the weight file {file.name} is missing. Get it from {file.url} ({digest}; {published.licence}) "
+        f"and put it into {where}: {looked}. `zinv weights fetch {entry}` helps."
     )
 
 
@@ -75,7 +127,6 @@ def read_state(name: str) -> dict[str, Tensor]:
         WeightsError: missing, truncated, not what its publisher published, or more than tensors.
     """
     path = find(name)
-    check_published(name, path)
     if path.suffix == ".safetensors":
         return read(path)[0]
     try:
@@ -88,38 +139,57 @@ def read_state(name: str) -> dict[str, Tensor]:
 
 
 def check_published(name: str, path: Path) -> None:
-    """A file under its publisher's name must have its publisher's digest.
+    """A file under its publisher's name must have its publisher's digest, or the one it was fetched with.
 
     Raises:
         WeightsError: it has not.
     """
-    published = PUBLISHED.get(name)
-    if published and path.name == published.files[0] and sha256(path) != published.sha256:
-        raise WeightsError(
-            f"{path}: truncated or another file: sha256 {sha256(path)[:8]}…, not {published.sha256[:8]}…; "
-            f"get it again from {published.source}."
-        )
+    entry = published_as(name)
+    for file in PUBLISHED[entry].files if entry else ():
+        own = path / file.name if path.is_dir() else path
+        expected = file.sha256 or recorded(own)
+        if own.name == file.name and expected and sha256(own) != expected:
+            raise WeightsError(
+                f"{own}: truncated or another file: sha256 {sha256(own)[:8]}…, not {expected[:8]}…; "
+                f"get it again from {file.url}."
+            )
+
+
+def recorded(path: Path) -> str | None:
+    """The digest in `FILE.sha256`, which `zinv weights fetch` writes where the publisher names none."""
+    try:
+        return path.with_name(f"{path.name}.sha256").read_text(encoding="utf-8").split()[0]
+    except (OSError, UnicodeError, IndexError):
+        return None
 
 
 def names() -> list[str]:
-    """Names of all safetensors files in the weight folders."""
+    """Names of all safetensors files in the weight folders; folders that may not be entered are passed over."""
     return sorted(
         {
-            path.relative_to(folder).with_suffix("").as_posix()
+            Path(place, file).relative_to(folder).with_suffix("").as_posix()
             for folder in folders()
-            if folder.is_dir()
-            for path in folder.rglob("*.safetensors")
+            for place, _, files in os.walk(folder)
+            for file in files
+            if file.endswith(".safetensors")
         }
     )
 
 
 def sha256(path: Path) -> str:
-    """Digest of a file, or of a folder of arrays; computed once for each state of the file."""
-    if path.is_dir():
-        digests = [f"{file.name} {sha256(file)}" for file in sorted(path.glob(ARRAYS))]
-        return hashlib.sha256("\n".join(digests).encode()).hexdigest()
-    status = path.stat()
-    return _sha256(str(path), status.st_mtime_ns, status.st_size)
+    """Digest of a file, or of a folder of arrays; computed once for each state of the file.
+
+    Raises:
+        WeightsError: it cannot be read.
+    """
+    try:
+        if path.is_dir():
+            digests = [f"{file.name} {sha256(file)}" for file in sorted(path.glob(ARRAYS))]
+            return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+        status = path.stat()
+        return _sha256(str(path), status.st_mtime_ns, status.st_size)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror or error}).") from error
 
 
 @lru_cache(maxsize=256)
@@ -128,16 +198,21 @@ def _sha256(path: str, modified: int, size: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def size(path: Path) -> int:
+    """Bytes of a file, or of the files in a folder."""
+    return sum(file.stat().st_size for file in ([path] if path.is_file() else path.iterdir()) if file.is_file())
+
+
 def content_sha256(name: str) -> str:
     """Digest of a weight file by name or path, or of the files in a folder such as the published P_N arrays.
 
     Raises:
         WeightsError: there is neither.
     """
-    folder = Path(name)
-    if not folder.is_dir():
-        return sha256(find(name))
-    each = [f"{path.name}:{sha256(path)}" for path in sorted(folder.iterdir()) if path.is_file()]
+    path = Path(name) if Path(name).is_dir() else find(name)
+    if path.is_file():
+        return sha256(path)
+    each = [f"{file.name}:{sha256(file)}" for file in sorted(path.iterdir()) if file.is_file()]
     return hashlib.sha256("\n".join(each).encode()).hexdigest()
 
 

@@ -7,13 +7,15 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, cast, get_args, get_origin
+from typing import Any, Final
 
 from zinv.config.compose import Config
+from zinv.config.files import is_file, is_weights
 from zinv.config.schema import MEMBERS, PARTS, find_target, settings
 from zinv.values import Value
 
 NOT_COUNTED: Final[dict[str, tuple[str, ...]]] = {
+    "generator": ("check",),
     "data": ("path", "list", "num", "start", "remark", "batch_size", "num_workers"),
     "model": ("num_workers", "renders", "processes"),
 }
@@ -73,28 +75,15 @@ def _content(group: str, entry: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 
 def _counted(value: Value, annotation: object) -> Value:
-    """The value, or the digest of the weight file that it names; `random/NAME` names no file."""
-    if not _names_weights(annotation) or value is None or value in _literals(annotation):
+    """The value, or the digest of the weight file that it names."""
+    if not is_weights(annotation):
         return value
     if isinstance(value, Mapping):
         return {name: _counted(part, annotation) for name, part in value.items()}
     if isinstance(value, list):
         return [_counted(part, annotation) for part in value]
-    if str(value).startswith("random/"):
+    if not is_file(value, annotation):
         return value
     from zinv.weights import content_sha256
 
     return f"sha256:{content_sha256(str(value))}"
-
-
-def _names_weights(annotation: object) -> bool:
-    if get_origin(annotation) is Annotated and "weights" in get_args(annotation)[1:]:
-        return True
-    return any(_names_weights(arg) for arg in get_args(annotation))
-
-
-def _literals(annotation: object) -> list[Value]:
-    """Words that an annotation has beside file names; `auto` is always one."""
-    own = get_args(annotation) if get_origin(annotation) is Literal else ()
-    inner = [] if own else [word for arg in get_args(annotation) for word in _literals(arg)]
-    return [*cast("tuple[Value, ...]", own), *inner, "auto"]

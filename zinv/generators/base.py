@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from zinv.errors import ConfigError, suggest
+from zinv.errors import CheckpointError, ConfigError, suggest
 
 Styles = tuple[Tensor, ...]
 """One style vector `(N, C)` a modulated layer, lowest first; StyleSpace S is these, concatenated."""
@@ -44,9 +46,13 @@ class Generator(nn.Module, ABC):
         style_dims: widths of the styles, lowest layer first.
         sha256: digest of the content; statistics and encoders are tied to it.
         trained: False for the toys, which may be used with untrained encoders.
+        w_per_layer: the mapping network gives each row a w of its own, so there is no W.
+        base_is_exact: a base code of a point's own features renders the same image, as nothing below is lost.
     """
 
     trained: bool = True
+    w_per_layer: bool = False
+    base_is_exact: bool = False
     kind: str
     resolution: int
     z_dim: int
@@ -60,11 +66,21 @@ class Generator(nn.Module, ABC):
 
     @abstractmethod
     def mapping(self, z: Tensor, normalize: bool = True) -> Tensor:
-        """`(N, z_dim)` to `(N, w_dim)`, untruncated; `normalize=False` leaves the norm of z in."""
+        """`(N, z_dim)` to `(N, *w_shape)`, untruncated; `normalize=False` leaves the norm of z in."""
 
     def map_rows(self, z: Tensor, normalize: bool = True) -> Tensor:
         """`(N, L, z_dim)` to `(N, L, w_dim)`, row i to row i, as one batch."""
-        return self.mapping(z.flatten(0, 1), normalize).unflatten(0, z.shape[:2])
+        w = self.mapping(z.flatten(0, 1), normalize).unflatten(0, z.shape[:2])
+        return w.diagonal(dim1=1, dim2=2).mT if self.w_per_layer else w
+
+    @property
+    def w_shape(self) -> tuple[int, ...]:
+        """What the mapping network makes of one z: `(w_dim,)`, or `(num_ws, w_dim)`."""
+        return (self.num_ws, self.w_dim) if self.w_per_layer else (self.w_dim,)
+
+    def as_ws(self, w: Tensor) -> Tensor:
+        """`(N, *w_shape)` to `(N, num_ws, w_dim)`: one w for all rows, unless each has its own."""
+        return w if w.dim() == 3 else w[:, None].expand(-1, self.num_ws, -1)
 
     @abstractmethod
     def affine(self, ws: Tensor) -> Styles:
@@ -82,7 +98,7 @@ class Generator(nn.Module, ABC):
 
         Args:
             styles: as `affine` gives them.
-            base: starts there, RGB from zero; nothing below is computed.
+            base: starts there, RGB (where blocks add to it) from zero; nothing below is computed.
             edits: changes of features at points; everything below is computed and its RGB kept.
             noise: "const" for the checkpoint's maps, "none", or a map a noise layer.
         """
@@ -104,6 +120,44 @@ class Generator(nn.Module, ABC):
         """Raise ConfigError if the generator has no such point."""
         if point not in self.points:
             raise ConfigError(f"{point}: this generator has no such point. {suggest(point, self.points)}")
+
+
+class Unfilled(TorchFunctionMode):
+    """Inside, networks are built without memory for their weights and without draws, for `fill` to follow.
+
+    The meta device would do, but to draw there torch first imports its compiler, for seconds and a hundred megabytes.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: Sequence[type],
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        """Random tensors get a shape and no content, also when they are scaled."""
+        if func is torch.randn:
+            return torch.empty(*args, device="meta")  # type: ignore[call-overload]
+        return args[0] if func is Tensor.div else func(*args, **(kwargs or {}))
+
+
+def fill(networks: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]) -> None:
+    """Make the tensors of a file those of networks, without a copy; names begin with the network's own.
+
+    Networks built as `Unfilled` were never allocated or drawn.
+
+    Raises:
+        CheckpointError: a tensor is missing, unknown or of another shape; names it.
+    """
+    own = {f"{part}.{name}": x for part, network in networks.items() for name, x in network.state_dict().items()}
+    for name in sorted(own.keys() | tensors.keys()):
+        if name not in tensors:
+            raise CheckpointError(f"{name}: not in the file.")
+        if name not in own or own[name].shape != tensors[name].shape:
+            raise CheckpointError(f"{name}: shape {tuple(tensors[name].shape)} does not fit the architecture.")
+    for part, network in networks.items():
+        state = {name: tensors[f"{part}.{name}"].to(x.dtype) for name, x in network.state_dict().items()}
+        network.load_state_dict(state, assign=True)
 
 
 def base_size(generator: Generator) -> int:

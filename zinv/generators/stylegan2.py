@@ -9,8 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from zinv.errors import CheckpointError
-from zinv.generators.base import BaseCode, FeatureEdit, Generator, Noise, Styles
+from zinv.generators.base import BaseCode, FeatureEdit, Generator, Noise, Styles, Unfilled, fill
 from zinv.networks.stylegan2 import (
     MappingNetwork,
     StyledConv,
@@ -155,12 +154,7 @@ def stylegan2_from_tensors(arch: StyleGAN2Architecture, tensors: Mapping[str, Te
     Raises:
         CheckpointError: a tensor is missing, unknown or of another shape; names it.
     """
-    generator = new_stylegan2(arch)
-    own = generator.tensors()
-    for name in sorted(own.keys() | tensors.keys()):
-        if name not in tensors:
-            raise CheckpointError(f"{name}: not in the file.")
-        if name not in own or own[name].shape != tensors[name].shape:
-            raise CheckpointError(f"{name}: shape {tuple(tensors[name].shape)} does not fit the architecture.")
-        own[name].copy_(tensors[name])
-    return StyleGAN2(arch, generator.mapping_network, generator.synthesis_network, sha256=sha256)
+    with Unfilled():
+        mapping, synthesis = MappingNetwork(arch), SynthesisNetwork(arch)
+    fill({"mapping": mapping, "synthesis": synthesis}, tensors)
+    return StyleGAN2(arch, mapping, synthesis, sha256=sha256)

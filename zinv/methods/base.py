@@ -27,6 +27,9 @@ class Inverter(L.LightningModule, ABC):
         space: where codes live.
         loss: what is descended on.
 
+    Raises:
+        ConfigError: the generator cannot have this space.
+
     Attributes:
         num_steps: updates of an image.
         seed: with an image's id, of all that is drawn for it.
@@ -39,6 +42,7 @@ class Inverter(L.LightningModule, ABC):
 
     def __init__(self, generator: Generator, space: LatentSpace, loss: Loss):
         super().__init__()
+        space.check(generator)
         self.generator, self.space, self.loss = generator, space, loss.over(generator, space)
 
     @property

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from zinv.errors import ConfigError
 from zinv.generators.base import Generator, Styles
 from zinv.seeding import Rngs, image_rng
 
@@ -32,6 +33,9 @@ class LatentSpace(nn.Module, ABC):
     coordinates: ClassVar[Literal["z", "w", "s"]]
     optimised: ClassVar[bool] = True
     num_starts: int = 1
+
+    def check(self, generator: Generator) -> None:
+        """Raise ConfigError if the generator cannot have this space; each can by default."""
 
     @abstractmethod
     def code_shape(self, generator: Generator) -> tuple[int, ...]:
@@ -111,8 +115,17 @@ def truncate(generator: Generator, ws: Tensor, psi: float, cutoff: int | None) -
     return torch.cat([torch.lerp(generator.w_avg, ws[:, :last], psi), ws[:, last:]], 1)
 
 
+def require_one_w(generator: Generator, label: str) -> None:
+    """Raise ConfigError if the generator has a w of its own for each row, so that no one w is its prior."""
+    if generator.w_per_layer:
+        raise ConfigError(
+            f"space: {label} needs one w for all layers; this generator maps z to a w a layer. "
+            "Take space=z, zplus, wplus or s."
+        )
+
+
 @torch.no_grad()
 def prior_ws(generator: Generator, num: int = SPREAD_SAMPLES) -> Tensor:
-    """`(num, w_dim)` of the prior, the same at each call."""
+    """`(num, *w_shape)` of the prior, the same at each call."""
     z = torch.randn(num, generator.z_dim, generator=image_rng(0, "prior"))
     return generator.mapping(z.to(generator.w_avg))

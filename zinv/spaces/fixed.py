@@ -15,7 +15,7 @@ from zinv.values import Whole
 
 
 class Fixed(LatentSpace):
-    """One w for all rows, `(N, w_dim)`, never optimised.
+    """One w for all rows, `(N, w_dim)`, or `(N, num_ws, w_dim)` where each has its own; never optimised.
 
     Args:
         start: w_avg, or one prior draw an image.
@@ -38,20 +38,19 @@ class Fixed(LatentSpace):
         self.truncation_psi, self.truncation_cutoff = truncation_psi, truncation_cutoff
 
     def code_shape(self, generator: Generator) -> tuple[int, ...]:
-        return (generator.w_dim,)
+        return generator.w_shape
 
     def num_rows(self, generator: Generator) -> int:
-        return 1
+        return generator.num_ws if generator.w_per_layer else 1
 
     def initial(self, generator: Generator, rngs: Rngs) -> Tensor:
         return initial_w(generator, rngs, self.start)
 
     def from_rows(self, generator: Generator, rows: Tensor) -> Tensor:
-        return rows[:, 0]
+        return rows.reshape(-1, *generator.w_shape)
 
     def to_ws(self, generator: Generator, code: Tensor) -> Tensor:
-        ws = code[:, None].expand(-1, generator.num_ws, -1)
-        return truncate(generator, ws, self.truncation_psi, self.truncation_cutoff)
+        return truncate(generator, generator.as_ws(code), self.truncation_psi, self.truncation_cutoff)
 
     def spread(self, generator: Generator) -> Tensor:
         return prior_ws(generator).std(0)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from zinv.generators.base import Generator
 from zinv.seeding import Rngs
-from zinv.spaces.base import LatentSpace
+from zinv.spaces.base import LatentSpace, require_one_w
 from zinv.spaces.statistics import PNStatistics
 from zinv.spaces.w import Start, W, WPlus
 from zinv.values import Count, NonNegative, Whole
@@ -45,6 +45,9 @@ class _Whitened(LatentSpace):
         self.space = self.inside(truncation_psi, truncation_cutoff, start, num_candidates)
         self.num_starts = self.space.num_starts
         self.statistics: PNStatistics | None = None
+
+    def check(self, generator: Generator) -> None:
+        require_one_w(generator, self.label)
 
     def code_shape(self, generator: Generator) -> tuple[int, ...]:
         return self.space.code_shape(generator)

@@ -14,7 +14,9 @@ from zinv.values import Count
 
 
 class S(LatentSpace):
-    """S: `(N, sum of style_dims)`, lowest layer first; toRGB styles are taken before the factor 1 / sqrt(in).
+    """S: `(N, sum of style_dims)`, lowest layer first.
+
+    In StyleGAN2 toRGB styles are taken before the factor 1 / sqrt(in); in StyleGAN1 a layer has scales, then shifts.
 
     Args:
         start: the styles of w_avg, of one prior draw, or of the best of `num_candidates` draws by the method's loss.
@@ -46,8 +48,7 @@ class S(LatentSpace):
         return generator.num_ws
 
     def initial(self, generator: Generator, rngs: Rngs) -> Tensor:
-        w = initial_w(generator, rngs, self.start)
-        return self.from_rows(generator, w[:, None].expand(-1, generator.num_ws, -1))
+        return self.from_rows(generator, generator.as_ws(initial_w(generator, rngs, self.start)))
 
     def from_rows(self, generator: Generator, rows: Tensor) -> Tensor:
         return torch.cat(generator.affine(rows), 1)
@@ -59,8 +60,7 @@ class S(LatentSpace):
         return code.split(list(generator.style_dims), 1)
 
     def spread(self, generator: Generator) -> Tensor:
-        ws = prior_ws(generator, 2000)[:, None].expand(-1, generator.num_ws, -1)
-        return self.from_rows(generator, ws).std(0)
+        return self.from_rows(generator, generator.as_ws(prior_ws(generator, 2000))).std(0)
 
     def settings(self) -> dict[str, str]:
         return {"start": self.start, "truncation": "none"}

@@ -80,9 +80,9 @@ class PNStatistics(nn.Module):
         Raises:
             WeightsError: it is neither.
         """
-        if Path(name).is_dir():
-            return cls(*_read_arrays(Path(name)))
-        path = weights.find(name)
+        path = Path(name) if Path(name).is_dir() else weights.find(name)
+        if path.is_dir():
+            return cls(*_read_arrays(path))
         tensors, metadata = weights.read(path)
         if metadata.get("kind") != KIND:
             raise WeightsError(f"{path}: holds {metadata.get('kind', 'something else')}, not P_N statistics.")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from zinv.generators.base import Generator
 from zinv.seeding import Rngs, randn
-from zinv.spaces.base import LatentSpace, prior_ws, truncate
+from zinv.spaces.base import LatentSpace, prior_ws, require_one_w, truncate
 from zinv.spaces.z import truncation_words
 from zinv.values import Count, Whole
 
@@ -17,9 +17,9 @@ Start = Literal["mean", "random", "best_of_k"]
 
 
 def initial_w(generator: Generator, rngs: Rngs, start: Start) -> Tensor:
-    """`(N, w_dim)`: w_avg, or one prior draw an image."""
+    """`(N, *w_shape)`: w_avg, or one prior draw an image."""
     if start == "mean":
-        return generator.w_avg.repeat(len(rngs), 1)
+        return generator.w_avg.repeat(len(rngs), *generator.w_shape[:-1], 1)
     with torch.no_grad():
         return generator.mapping(randn((generator.z_dim,), rngs).to(generator.w_avg))
 
@@ -62,6 +62,9 @@ class W(_Unbounded):
 
     label = "W"
 
+    def check(self, generator: Generator) -> None:
+        require_one_w(generator, self.label)
+
     def code_shape(self, generator: Generator) -> tuple[int, ...]:
         return (generator.w_dim,)
 
@@ -75,8 +78,7 @@ class W(_Unbounded):
         return rows[:, 0]
 
     def to_ws(self, generator: Generator, code: Tensor) -> Tensor:
-        ws = code[:, None].expand(-1, generator.num_ws, -1)
-        return truncate(generator, ws, self.truncation_psi, self.truncation_cutoff)
+        return truncate(generator, generator.as_ws(code), self.truncation_psi, self.truncation_cutoff)
 
     def spread(self, generator: Generator) -> Tensor:
         return prior_ws(generator).std(0)
@@ -94,7 +96,7 @@ class WPlus(_Unbounded):
         return generator.num_ws
 
     def initial(self, generator: Generator, rngs: Rngs) -> Tensor:
-        return initial_w(generator, rngs, self.start)[:, None].repeat(1, generator.num_ws, 1)
+        return generator.as_ws(initial_w(generator, rngs, self.start)).contiguous()
 
     def from_rows(self, generator: Generator, rows: Tensor) -> Tensor:
         return rows
@@ -103,4 +105,4 @@ class WPlus(_Unbounded):
         return truncate(generator, code, self.truncation_psi, self.truncation_cutoff)
 
     def spread(self, generator: Generator) -> Tensor:
-        return prior_ws(generator).std(0).repeat(generator.num_ws, 1)
+        return generator.as_ws(prior_ws(generator).std(0, keepdim=True))[0]

@@ -104,7 +104,7 @@ class Z(_Sphere):
         return onto_sphere(rows[:, 0])
 
     def to_ws(self, generator: Generator, code: Tensor) -> Tensor:
-        ws = generator.mapping(code, self.retraction != "none")[:, None].expand(-1, generator.num_ws, -1)
+        ws = generator.as_ws(generator.mapping(code, self.retraction != "none"))
         return truncate(generator, ws, self.truncation_psi, self.truncation_cutoff)
 
 

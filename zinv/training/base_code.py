@@ -110,7 +110,7 @@ class BaseCodeTraining(Trainee):
         generator = self.frozen[0]
         with torch.autocast(self.device.type, enabled=False):
             w = generator.mapping(z.to(self.device))
-        ws = w if w.dim() == 3 else w[:, None].expand(-1, generator.num_ws, -1)
+        ws = generator.as_ws(w)
         rows = torch.arange(generator.num_ws, device=ws.device) < (self.truncation_cutoff or generator.num_ws)
         short = torch.lerp(generator.w_avg.expand_as(ws), ws, self.truncation_psi)
         ws = torch.where(rows[:, None], short, ws)
@@ -126,7 +126,7 @@ class BaseCodeTraining(Trainee):
     @torch.no_grad()
     def _features(self, w: Tensor) -> Tensor:
         generator = self.frozen[0]
-        ws = w if w.dim() == 3 else w[:, None].expand(-1, generator.num_ws, -1)
+        ws = generator.as_ws(w)
         return generator.features(generator.affine(ws), [self.point])[self.point]
 
     def _fresh(self, num: int) -> Tensor:

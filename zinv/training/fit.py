@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.loggers import Logger
 
 from zinv import weights
+from zinv.devices import choose
 from zinv.errors import ConfigError
 from zinv.training import cards
 from zinv.training.base import Precision, Trainee
@@ -47,7 +48,7 @@ def fit(
     Args:
         trainee: what to train.
         folder: the run folder.
-        accelerator: Lightning's: auto, cpu, cuda ...
+        accelerator: auto, cpu, gpu or mps.
         devices: on each machine; more than one in all is DDP.
         num_nodes: machines.
         strategy: Lightning's.
@@ -67,7 +68,7 @@ def fit(
     precision = trainee.precision if precision == "auto" else precision
     keep, watch = Keep(folder, checkpoint_minutes), Watch(folder, log_steps)
     trainer = L.Trainer(
-        accelerator=accelerator,
+        accelerator=choose(accelerator),
         devices=devices,
         num_nodes=num_nodes,
         strategy=_strategy(trainee, strategy, devices, num_nodes),

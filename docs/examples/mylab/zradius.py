@@ -53,7 +53,7 @@ class ZRadius(LatentSpace):
 
     def to_ws(self, generator: Generator, code: Tensor) -> Tensor:
         """The mapped z in every row, without the norm."""
-        return generator.mapping(code, normalize=False)[:, None].expand(-1, generator.num_ws, -1)
+        return generator.as_ws(generator.mapping(code, normalize=False))
 
     def retract(self, code: Tensor) -> Tensor:
         """The nearest point of the shell."""
