@@ -11,13 +11,16 @@ from typing import Annotated, Any, Final, Literal, cast, get_args, get_origin
 
 from zinv.config.compose import Config
 from zinv.config.schema import MEMBERS, PARTS, find_target, settings
+from zinv.config.settings import DRAWS
+from zinv.errors import StoreError, suggest
 from zinv.values import Value
 
 NOT_COUNTED: Final[dict[str, tuple[str, ...]]] = {
+    "method": ("images_at_once", "memory"),
     "data": ("path", "list", "num", "start", "batch_size", "num_workers"),
     "model": ("num_workers", "renders", "processes"),
 }
-"""Settings that name no run: where images lie, which they are (more extend a run), and how they are loaded."""
+"""Settings that name no run: images (more extend a run), where they lie, how they are loaded, how many at once."""
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -30,17 +33,42 @@ def identity(config: Config) -> dict[str, Any]:
     """
     counted = [group for group in PARTS if group in config and group not in ("trainer", "logger", "protocol")]
     parts = {group: _content(group, config[group], group) for group in counted}
-    return {"seed": config["seed"], "precision": config["trainer"]["precision"], **parts}
+    parent = {"start": digest(parent_identity(config["start"]))} if config.get("start") else {}
+    return {"seed": config["seed"], "precision": config["trainer"]["precision"], **parts, **parent}
+
+
+def parent_identity(folder: str) -> dict[str, Any]:
+    """The identity of the run that `start=` names.
+
+    Raises:
+        StoreError: there is none in this folder.
+    """
+    path = Path(folder) / "run.json"
+    if Path(folder).is_dir() and not path.is_file():
+        raise StoreError(f"start={folder}: there is no run in this folder (run.json is missing).")
+    if not path.is_file():
+        raise StoreError(f"start={folder}: neither the folder of a run nor a space's start. {suggest(folder, DRAWS)}")
+    return cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8"))["identity"])
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """Digest of an identity."""
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def run_id(config: Config) -> str:
     """Eight hexadecimal digits of the identity."""
-    canonical = json.dumps(identity(config), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+    return digest(identity(config))[:8]
 
 
 def slug(config: Config) -> str:
-    """A readable name of what a run is made of, such as `bdinvert-zplus-portraits`."""
+    """A readable name of what a run is made of, such as `bdinvert-zplus-portraits`.
+
+    A run that starts from another adds its method to that one's name: `bdinvert-zplus-portraits-pti`.
+    """
+    if config.get("start"):
+        return f"{Path(config['start']).resolve().parent.name}-{short_name(config['method'])}"
     groups = [group for group in ("model", "method", "space", "generator") if group in config]
     return "-".join(short_name(config[group]) for group in groups)
 

@@ -43,6 +43,7 @@ class Loss(nn.Module):
     Args:
         terms: weight of each term, by its preset in `configs/term` or its dotted path; weight 0 leaves it out.
         options: constructor arguments of single terms: `options.lpips.size=128`.
+        pivot: other weights in a first stage that only seeks a pivot (PTI), for names among the terms.
 
     Raises:
         ConfigError: an unknown term or argument, a negative weight, or nothing to descend on.
@@ -55,9 +56,15 @@ class Loss(nn.Module):
     (1.0, 2.0)
     """
 
-    def __init__(self, terms: dict[str, float], options: dict[str, dict[str, object]] | None = None) -> None:
+    def __init__(
+        self,
+        terms: dict[str, float],
+        options: dict[str, dict[str, object]] | None = None,
+        pivot: dict[str, float] | None = None,
+    ) -> None:
         super().__init__()
         check_terms(terms, options or {})
+        self.pivot = _first_stage(pivot, terms, options or {}) if pivot else None
         kept = {name: weight for name, weight in terms.items() if weight}
         self.weights = {column(name): weight for name, weight in kept.items()}
         built = {column(name): _build(name, (options or {}).get(name, {})) for name in kept}
@@ -91,7 +98,8 @@ class Loss(nn.Module):
 
     def networks(self) -> tuple[str, ...]:
         """Networks that are descended on: a metric of the same network flatters."""
-        return tuple(term.network for term in self.parts().values() if term.network)
+        own = tuple(term.network for term in self.parts().values() if term.network)
+        return tuple(dict.fromkeys(own + (self.pivot.networks() if self.pivot else ())))
 
 
 def column(name: str) -> str:
@@ -117,6 +125,13 @@ def check_terms(terms: Mapping[str, float], options: Mapping[str, Mapping[str, o
     for name in options:
         if name not in terms:
             raise ConfigError(f"loss.options.{name}: no such term in this loss. {suggest(name, terms)}")
+
+
+def _first_stage(pivot: dict[str, float], terms: Mapping[str, float], options: Mapping[str, dict[str, object]]) -> Loss:
+    for name in pivot:
+        if name not in terms:
+            raise ConfigError(f"loss.pivot.{name}: not among the terms (a weight of 0 will do). {suggest(name, terms)}")
+    return Loss(pivot, {name: chosen for name, chosen in options.items() if name in pivot})
 
 
 def _build(name: str, options: Mapping[str, object]) -> LossTerm:
