@@ -124,8 +124,7 @@ def method_contracts(name: str) -> Iterator[tuple[str, Start]]:
     """A method in every space."""
     for space in preset_names("space"):
         config = _config("method", name, space=space)
-        if "num_steps" in config["method"]:
-            config["method"]["num_steps"] = FEW_STEPS
+        config["method"] |= {key: FEW_STEPS for key in config["method"] if key.endswith("_steps")}
         parts = {group: build(config, group) for group in ("generator", "space", "loss")}
         yield f"{name} in {space}", partial(MethodContract, build(config, "method", **parts))
 

@@ -86,11 +86,15 @@ def write_batch(run: Run, method: Inverter, inversion: Inversion, batch: Batch, 
     """Store each image of a batch."""
     images = method.reconstruct(inversion)
     for i, name in enumerate(batch.ids):
+        digest = pixels_sha256(batch.target[i])
+        if i in inversion.failures:
+            run.fail(name, inversion.failures[i], "inversion", digest)
+            continue
         tensors, metadata = inversion.image(i)
         result: dict[str, Json] = {
-            "target_sha256": pixels_sha256(batch.target[i]),
+            "target_sha256": digest,
             "losses": {term: float(value[i]) for term, value in inversion.losses.items()},
-            "num_steps": method.num_steps,
+            "num_steps": method.num_steps if inversion.steps is None else int(inversion.steps[i]),
             "scalars": method.num_scalars(),
             "note": batch.notes.get(name, ""),
         }

@@ -13,6 +13,7 @@ import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from zinv.chain import Parent, find_parent
 from zinv.config import Config, build, compose, identity, load, run_folder, short_name
 from zinv.config.settings import RunTrainer
 from zinv.data.base import DataSource
@@ -41,6 +42,7 @@ class Parts:
     source: DataSource
     method: Inverter
     protocol: Protocol
+    parent: Parent | None = None
 
 
 def evaluate(overrides: Sequence[str], keep: bool = False, fresh: bool = False, group: str | None = None) -> int:
@@ -55,8 +57,9 @@ def evaluate(overrides: Sequence[str], keep: bool = False, fresh: bool = False, 
     Returns:
         0, or 1 if an image has no result.
     """
-    parts = build_parts(compose(overrides))
-    path = run_folder(parts.config)
+    config = compose(overrides)
+    parts = build_parts(config, find_parent(config))
+    path = run_folder(config)
     ranks = Ranks.from_environment()
     if ranks.first:
         _create(path, parts, keep, fresh)
@@ -66,7 +69,7 @@ def evaluate(overrides: Sequence[str], keep: bool = False, fresh: bool = False, 
     return finish(path, parts, group) if done.first else 0
 
 
-def build_parts(config: Config) -> Parts:
+def build_parts(config: Config, parent: Parent | None = None) -> Parts:
     """The parts of a configuration, checked against one another."""
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
@@ -74,8 +77,8 @@ def build_parts(config: Config) -> Parts:
     space, loss, source = build(config, "space"), build(config, "loss"), build(config, "data")
     source.match(generator.resolution)
     method = build(config, "method", generator=generator, space=space, loss=loss)
-    method.seed, method.trace_every = config["seed"], config["trace"]
-    return Parts(config, source, method, build(config, "protocol"))
+    method.seed, method.trace_every, method.start = config["seed"], config["trace"], parent
+    return Parts(config, source, method, build(config, "protocol"), parent)
 
 
 def settings(parts: Parts) -> dict[str, str | int | list[str] | None]:
@@ -94,6 +97,7 @@ def settings(parts: Parts) -> dict[str, str | int | list[str] | None]:
         "loss_networks": list(method.loss.networks()),
         "remark": parts.source.remark,
         **method.settings(),
+        **({"start": parts.parent.run.name} if parts.parent else {}),
     }
 
 
@@ -108,6 +112,9 @@ def _create(path: Path, parts: Parts, keep: bool, fresh: bool) -> None:
             run.check_target(name, pixels_sha256(parts.source.image(place[name])))
         except DataError:
             continue  # unreadable now; its result stands
+    lacking = parts.parent.lacking(parts.source.ids) if parts.parent else {}
+    for name in lacking.keys() - finished:
+        run.fail(name, lacking[name], "start")
 
 
 def foreign_modules(config: Config) -> set[str]:
@@ -123,7 +130,10 @@ def invert(path: Path, parts: Parts) -> Ranks:
     quiet()
     data, writer = parts.config["data"], StoreWriter(path, parts.source)
     trainer = _trainer(build(parts.config, "trainer"), writer)
-    module = ImageModule(parts.source, lambda: Run.open(path).finished(), data["batch_size"], data["num_workers"])
+    lacking = parts.parent.lacking(parts.source.ids).keys() if parts.parent else set()
+    module = ImageModule(
+        parts.source, lambda: Run.open(path).finished() | lacking, data["batch_size"], data["num_workers"]
+    )
     check_devices(trainer.world_size, len(parts.source))
     started = time.monotonic()
     forget_peak(trainer.strategy.root_device)
@@ -208,7 +218,7 @@ def _choices(overrides: Sequence[str]) -> list[str]:
 
 def _check_same_generator(run: Run, config: Config) -> None:
     before = run.facts["identity"]
-    if isinstance(before, dict) and identity(config)["generator"] != before["generator"]:
+    if isinstance(before, dict) and identity({**config, "start": None})["generator"] != before["generator"]:
         raise StoreError(f"{run.path}: its generator's weights have changed since; its codes cannot be decoded.")
 
 

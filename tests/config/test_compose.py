@@ -26,7 +26,7 @@ class TestChoices:
 
     def test_groups_and_run_settings_are_complete(self):
         parts = ["generator", "space", "method", "loss", "data", "protocol", "trainer", "logger"]
-        assert list(compose()) == ["name", "seed", "runs", "trace", *parts]
+        assert list(compose()) == ["name", "seed", "runs", "trace", "start", *parts]
 
     def test_a_preset_departs_from_the_constructor_and_an_override_from_the_preset(self):
         assert compose(["space=ball"])["space"]["radius"] == 0.5

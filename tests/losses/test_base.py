@@ -87,6 +87,16 @@ def test_pixel_terms_of_constant_images() -> None:
     assert loss.total(values).tolist() == [12.5, 10.0]
 
 
+def test_a_first_stage_has_weights_of_its_own() -> None:
+    options: dict[str, dict[str, object]] = {"lpips": {"weights": "random/alexnet", "size": 40}}
+    loss = Loss({"mse": 1.0, "lpips": 0.0}, options, pivot={"lpips": 2.0})
+    assert loss.weights == {"mse": 1.0} and loss.pivot is not None and loss.pivot.weights == {"lpips": 2.0}
+    assert loss.pivot.parts()["lpips"].size == 40
+    assert loss.networks() == loss.pivot.networks() and len(loss.networks()) == 1
+    with pytest.raises(ConfigError, match=r"loss.pivot.l1: not among the terms \(a weight of 0 will do\)"):
+        Loss({"mse": 1.0}, pivot={"l1": 1.0})
+
+
 def test_lpips_term_resizes_the_two_images_differently() -> None:
     term, lpips = LPIPSTerm("random/alexnet", size=40), load_lpips("random/alexnet")
     image, target = images(seed=1), images(seed=2)

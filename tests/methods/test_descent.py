@@ -91,6 +91,20 @@ def test_stopped_images_stay_and_the_others_go_on():
     assert not torch.equal(kept[3][1], kept[2][1])
 
 
+def test_it_ends_with_the_last_image():
+    ours, free = leaf(), leaf()
+    calls: list[int] = []
+
+    def stopped(values: dict[str, Tensor]) -> Tensor:
+        calls.append(1)
+        return torch.full((3,), len(calls) >= 3) | torch.tensor([len(calls) == 2, False, False])
+
+    descend([ours], lambda: terms(ours), WEIGHTS, 20, 0.01, stopped=stopped)
+    descend([free], lambda: terms(free), WEIGHTS, 2, 0.01)
+    assert len(calls) == 3
+    assert torch.equal(ours[1:], free[1:]) and not torch.equal(ours[0], free[0])
+
+
 def test_a_nan_in_one_image_leaves_the_others_untouched():
     goals = GOALS.clone()
     goals[1, 2] = math.nan

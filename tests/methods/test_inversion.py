@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -49,6 +51,41 @@ def test_what_is_absent_stays_absent():
     after = Inversion.join([Inversion(torch.zeros(1, 4)).image(0)])
     assert (after.base, after.edits, after.maps, after.noise, after.weights) == (None,) * 5
     assert len(after) == 1
+
+
+def test_parts_come_together_again():
+    before = full()
+    steps = torch.arange(4)
+    parts = [
+        replace(
+            before.part(i, i + 1),
+            losses={"mse": before.losses["mse"][i : i + 1] + i},
+            trace={"step": steps[: 3 + i], "mse": torch.arange(3.0 + i)[:, None]},
+            steps=torch.tensor([5 + i]),
+            failures={0: "no"} if i else {},
+        )
+        for i in range(2)
+    ]
+    after = Inversion.together(parts)
+    assert torch.equal(after.code, before.code) and after.metadata() == before.metadata()
+    assert after.losses["mse"].tolist() == [1, 2]
+    assert after.trace is not None and after.trace["step"].tolist() == [0, 1, 2, 3]
+    assert after.trace["mse"].T.tolist() == [[0, 1, 2, 2], [0, 1, 2, 3]]  # the shorter repeats its last values
+    assert after.steps is not None and after.steps.tolist() == [5, 6]
+    assert after.failures == {1: "no"}
+
+
+def test_weights_that_are_not_kept_are_not_stored():
+    tensors, metadata = replace(full(), keeps_weights=False).image(0)
+    assert not [name for name in tensors if name.startswith("weights/")]
+    after = Inversion.join([(tensors, metadata)])
+    assert after.weights is None and not after.keeps_weights
+
+
+def test_weights_of_two_generators_are_no_batch():
+    images = [replace(full(), generator=name).image(0) for name in ("a", "b")]
+    with pytest.raises(StoreError, match="cannot be one batch"):
+        Inversion.join(images)
 
 
 def test_images_of_different_methods_are_no_batch():

@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from zinv.config.fill import Choice, Given, Settings, as_choice, below, fill, raw_settings, typed_entry, typed_settings
 from zinv.config.schema import GROUPS, PARTS, RUN_GROUPS, arguments, part_group, refuse_choice, wired
-from zinv.config.settings import RunSettings
+from zinv.config.settings import DRAWS, RunSettings
 from zinv.config.text import NULLS
 from zinv.errors import ConfigError, suggest
 from zinv.presets import preset_folders, preset_names, read_preset, read_yaml
@@ -54,18 +54,23 @@ def compose(
 def parse_overrides(overrides: Sequence[str]) -> Given:
     """Overrides by key.
 
-    >>> parse_overrides(["space=zplus", "method.lr=1e-2"])
-    {'space': 'zplus', 'method.lr': '1e-2'}
+    >>> parse_overrides(["space=zplus", "method.lr=1e-2", "start=best_of_k"])
+    {'space': 'zplus', 'method.lr': '1e-2', 'space.start': 'best_of_k'}
     """
     given: Given = {}
     for override in overrides:
         key, sign, text = override.partition("=")
         if not sign or not key.strip():
             raise ConfigError(f"{override}: not a key=value such as space=zplus.")
-        if key.strip() in given:
-            raise ConfigError(f"{override}: given twice, before as {key}={given[key.strip()]}.")
-        given[key.strip()] = text.strip()
+        key = _full_key(key.strip(), text.strip())
+        if key in given:
+            raise ConfigError(f"{override}: given twice, before as {key}={given[key]}.")
+        given[key] = text.strip()
     return given
+
+
+def _full_key(key: str, text: str) -> str:
+    return "space.start" if key == "start" and text in DRAWS else key
 
 
 def load(path: Path) -> Config:

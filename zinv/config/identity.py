@@ -7,19 +7,22 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from zinv.config.compose import Config
 from zinv.config.files import is_file, is_weights
 from zinv.config.schema import MEMBERS, PARTS, find_target, settings
+from zinv.config.settings import DRAWS
+from zinv.errors import StoreError, suggest
 from zinv.values import Value
 
 NOT_COUNTED: Final[dict[str, tuple[str, ...]]] = {
     "generator": ("check",),
+    "method": ("images_at_once", "memory"),
     "data": ("path", "list", "num", "start", "remark", "batch_size", "num_workers"),
     "model": ("num_workers", "renders", "processes"),
 }
-"""Settings that name no run: where images lie, which they are (more extend a run), what is said of them, loading."""
+"""Settings that name no run: where images lie, which (more extend a run), what is said of them, how many at once."""
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -32,17 +35,42 @@ def identity(config: Config) -> dict[str, Any]:
     """
     counted = [group for group in PARTS if group in config and group not in ("trainer", "logger", "protocol")]
     parts = {group: _content(group, config[group], group) for group in counted}
-    return {"seed": config["seed"], "precision": config["trainer"]["precision"], **parts}
+    parent = {"start": digest(parent_identity(config["start"]))} if config.get("start") else {}
+    return {"seed": config["seed"], "precision": config["trainer"]["precision"], **parts, **parent}
+
+
+def parent_identity(folder: str) -> dict[str, Any]:
+    """The identity of the run that `start=` names.
+
+    Raises:
+        StoreError: there is none in this folder.
+    """
+    path = Path(folder) / "run.json"
+    if Path(folder).is_dir() and not path.is_file():
+        raise StoreError(f"start={folder}: there is no run in this folder (run.json is missing).")
+    if not path.is_file():
+        raise StoreError(f"start={folder}: neither the folder of a run nor a space's start. {suggest(folder, DRAWS)}")
+    return cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8"))["identity"])
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """Digest of an identity."""
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def run_id(config: Config, **more: str) -> str:
     """Eight hexadecimal digits of the identity, and of what else counts."""
-    canonical = json.dumps({**identity(config), **more}, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+    return digest({**identity(config), **more})[:8]
 
 
 def slug(config: Config) -> str:
-    """A readable name of what a run is made of, such as `bdinvert-zplus-portraits`."""
+    """A readable name of what a run is made of, such as `bdinvert-zplus-portraits`.
+
+    A run that starts from another adds its method to that one's name: `bdinvert-zplus-portraits-pti`.
+    """
+    if config.get("start"):
+        return f"{Path(config['start']).resolve().parent.name}-{short_name(config['method'])}"
     groups = [group for group in ("model", "method", "space", "generator") if group in config]
     return "-".join(short_name(config[group]) for group in groups)
 

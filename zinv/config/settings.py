@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from zinv.values import Count, Positive, Whole
+
+DRAWS: Final = ("mean", "random", "best_of_k")
+"""Starts that a space draws."""
 
 
 @dataclass(frozen=True)
@@ -17,12 +20,15 @@ class RunSettings:
         seed: with an image's id, the seed of all its random draws.
         runs: folder that run folders are in.
         trace: keep each loss term every so many steps in a side file; 0 keeps none.
+        start: folder of a run whose inversions this one starts from; `start=mean`, `start=random` and
+            `start=best_of_k` are short for `space.start=…`.
     """
 
     name: str | None = None
     seed: int = 0
     runs: str = "runs"
     trace: Whole = 0
+    start: str | None = None
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,7 @@ class Run:
         return True
 
     def fail(self, name: str, reason: str, kind: str, target_sha256: str = "") -> None:
-        """Record that an image has no result, and why (`kind`: data, nan, memory, inversion)."""
+        """Record that an image has no result, and why (`kind`: data, nan, memory, start, inversion)."""
         content = {"id": name, "status": "failed", "kind": kind, "reason": reason, "target_sha256": target_sha256}
         with clear_errors(self.path):
             replace_text(self.path / "failed" / f"{name}.json", to_json({**content, "code_digest": self.code}))
@@ -386,7 +386,7 @@ def sampled(names: Sequence[str], limit: int = 1000) -> list[str]:
 def _not_finite(tensors: Mapping[str, Tensor], losses: Mapping[str, float]) -> str:
     values = {**{key: torch.tensor(value) for key, value in losses.items()}, **tensors}
     wrong = [key for key, x in values.items() if x.is_floating_point() and not bool(torch.isfinite(x).all())]
-    return ", ".join(wrong)
+    return ", ".join(wrong[:8]) + (f" and {len(wrong) - 8} more" if len(wrong) > 8 else "")
 
 
 def _plain(config: Mapping[str, Json]) -> dict[str, Json]:

@@ -50,6 +50,7 @@ class Loss(nn.Module):
     Args:
         terms: weight of each term, by its preset in `configs/term` or its dotted path; weight 0 leaves it out.
         options: constructor arguments of single terms: `options.lpips.size=128`.
+        pivot: other weights in a first stage that only seeks a pivot (PTI), for names among the terms.
 
     Raises:
         ConfigError: an unknown term or argument, a negative weight, or nothing to descend on.
@@ -65,7 +66,12 @@ class Loss(nn.Module):
     names: Mapping[str, str] = MappingProxyType({})
     asked: Mapping[str, Mapping[str, inspect.Parameter]] = MappingProxyType({})
 
-    def __init__(self, terms: dict[str, float], options: dict[str, dict[str, object]] | None = None) -> None:
+    def __init__(
+        self,
+        terms: dict[str, float],
+        options: dict[str, dict[str, object]] | None = None,
+        pivot: dict[str, float] | None = None,
+    ) -> None:
         super().__init__()
         self.options = options or {}
         check_terms(terms, self.options)
@@ -74,6 +80,7 @@ class Loss(nn.Module):
         self.asked = {key: asked_parts(name, self._options(name)) for key, name in self.names.items()}
         waiting = {key for key, asked in self.asked.items() if any(p.default is p.empty for p in asked.values())}
         self.terms = nn.ModuleDict({key: self._build(key) for key in self.names if key not in waiting})
+        self.pivot = _first_stage(pivot, terms, self.options) if pivot else None
 
     def over(self, *parts: nn.Module) -> Loss:
         """This loss for the codes of a space and generator, with the terms that ask for such parts made of them.
@@ -81,13 +88,15 @@ class Loss(nn.Module):
         Raises:
             ConfigError: a term asks for a part that is not given.
         """
-        if not any(self.asked.values()):
+        if self.pivot is None and not any(self.asked.values()):
             return self
         wired = copy.copy(self)
         wired._modules = dict(self._modules)  # a shallow copy shares it
         wired.terms = nn.ModuleDict(
             {key: self._build(key, parts) if self.asked[key] else self.terms[key] for key in self.names}
         )
+        if self.pivot is not None:
+            wired.pivot = self.pivot.over(*parts)
         return wired
 
     def parts(self) -> dict[str, LossTerm]:
@@ -124,7 +133,8 @@ class Loss(nn.Module):
 
     def networks(self) -> tuple[str, ...]:
         """Networks that are descended on: a metric of the same network flatters."""
-        return tuple(term.network for term in self.parts().values() if term.network)
+        own = tuple(term.network for term in self.parts().values() if term.network)
+        return tuple(dict.fromkeys(own + (self.pivot.networks() if self.pivot else ())))
 
     def _options(self, name: str) -> Mapping[str, object]:
         return self.options.get(name, {})
@@ -174,3 +184,10 @@ def check_terms(terms: Mapping[str, float], options: Mapping[str, Mapping[str, o
     for name in options:
         if name not in terms:
             raise ConfigError(f"loss.options.{name}: no such term in this loss. {suggest(name, terms)}")
+
+
+def _first_stage(pivot: dict[str, float], terms: Mapping[str, float], options: Mapping[str, dict[str, object]]) -> Loss:
+    for name in pivot:
+        if name not in terms:
+            raise ConfigError(f"loss.pivot.{name}: not among the terms (a weight of 0 will do). {suggest(name, terms)}")
+    return Loss(pivot, {name: chosen for name, chosen in options.items() if name in pivot})

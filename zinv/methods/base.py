@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from zinv.data.sampler import Batch
+from zinv.errors import StoreError
 from zinv.generators.base import Generator
 from zinv.losses.base import Loss
 from zinv.methods.descent import Terms, Trace, weighted_sum
@@ -34,11 +35,13 @@ class Inverter(L.LightningModule, ABC):
         num_steps: updates of an image.
         seed: with an image's id, of all that is drawn for it.
         trace_every: steps between kept loss values; 0 keeps none.
+        start: gives the inversions that a batch starts from; None: the space's own start.
     """
 
     num_steps: int
     seed: int = 0
     trace_every: int = 0
+    start: Callable[[Batch], Inversion] | None = None
 
     def __init__(self, generator: Generator, space: LatentSpace, loss: Loss):
         super().__init__()
@@ -51,8 +54,11 @@ class Inverter(L.LightningModule, ABC):
         return self.space.label
 
     @abstractmethod
-    def invert(self, target: Tensor, rngs: Rngs) -> Inversion:
-        """Invert targets `(N, 3, R, R)` in [-1, 1], each with its own random generator, as one batch."""
+    def invert(self, target: Tensor, rngs: Rngs, start: Inversion | None = None) -> Inversion:
+        """Invert targets `(N, 3, R, R)` in [-1, 1], each with its own random generator, as one batch.
+
+        With `start` it goes on from what another method has found; what it has no use for in that is left out.
+        """
 
     @abstractmethod
     def reconstruct(self, inversion: Inversion) -> Tensor:
@@ -74,11 +80,40 @@ class Inverter(L.LightningModule, ABC):
         """Invert a batch under a Trainer; a rank that has nothing left passes."""
         if not batch.ids:
             return None
-        return self.invert(batch.target, image_rngs(self.seed, batch.ids))
+        rngs = image_rngs(self.seed, batch.ids)
+        return self.invert(batch.target, rngs, self.start(batch)) if self.start else self.invert(batch.target, rngs)
 
 
-def best_start(space: LatentSpace, generator: Generator, rngs: Rngs, evaluate: Callable[[Tensor], Tensor]) -> Tensor:
-    """The space's start `(N, *K)`: one, or the best of its prior draws by `evaluate`, code to `(N,)`."""
+def first_code(
+    space: LatentSpace,
+    generator: Generator,
+    rngs: Rngs,
+    evaluate: Callable[[Tensor], Tensor],
+    start: Inversion | None = None,
+) -> Tensor:
+    """The code `(N, *K)` that a descent begins at: the start's, or the space's own.
+
+    Args:
+        space: where the code lives.
+        generator: or the view above a base code, which takes the last rows of a start for the whole.
+        rngs: one an image.
+        evaluate: from a code to `(N,)`; decides between the space's prior draws.
+        start: what another method has found.
+
+    Raises:
+        StoreError: the start's code is of another shape.
+    """
+    if start is None:
+        return _best_draw(space, generator, rngs, evaluate)
+    shape = space.code_shape(generator)
+    code = start.code[:, -shape[0] :]
+    if code.shape[1:] != shape:
+        found = tuple(start.code.shape[1:])
+        raise StoreError(f"start: its codes have shape {found}, not {shape}; were they made above a base code?")
+    return code
+
+
+def _best_draw(space: LatentSpace, generator: Generator, rngs: Rngs, evaluate: Callable[[Tensor], Tensor]) -> Tensor:
     best = space.initial(generator, rngs)
     if space.num_starts == 1:
         return best

@@ -14,7 +14,7 @@ from zinv import weights as weight_files
 from zinv.errors import WeightsError
 from zinv.generators.base import Generator, base_size
 from zinv.losses.base import Loss, Prepared
-from zinv.methods.base import Inverter, best_start, finished, keep_in_space
+from zinv.methods.base import Inverter, finished, first_code, keep_in_space
 from zinv.methods.descent import Trace, descend, weighted_sum
 from zinv.methods.inversion import Inversion
 from zinv.networks.base_code import KIND, BaseCodeEncoder
@@ -80,7 +80,7 @@ class BDInvert(Inverter):
     def found(self) -> dict[str, str]:
         return {"encoder": weight_files.digest(self.encoder.state_dict())}
 
-    def invert(self, target: Tensor, rngs: Rngs) -> Inversion:
+    def invert(self, target: Tensor, rngs: Rngs, start: Inversion | None = None) -> Inversion:
         prepared = self.loss.prepare(target)
         weights = {**self.loss.weights, "space": 1.0, "base": self.base_weight}
         with torch.no_grad():
@@ -89,9 +89,9 @@ class BDInvert(Inverter):
         def terms(code: Tensor, feature: Tensor) -> dict[str, Tensor]:
             return self._terms(code, feature, first, prepared)
 
-        start = best_start(self.space, self.above, rngs, lambda x: weighted_sum(terms(x, first), weights))
-        code = start.to(target.dtype).clone().requires_grad_(self.space.optimised)
-        feature = first.clone().requires_grad_(True)
+        code = first_code(self.space, self.above, rngs, lambda x: weighted_sum(terms(x, first), weights), start)
+        code = code.to(target.dtype).clone().requires_grad_(self.space.optimised)
+        feature = self._first_feature(first, start).clone().requires_grad_(True)
         trace = Trace(self.trace_every)
         with torch.enable_grad():
             descend(
@@ -119,6 +119,10 @@ class BDInvert(Inverter):
         values = self.loss(self._image(code, feature), code, prepared)
         distance = (feature - first).square().flatten(1).mean(1)
         return values | {"space": self.space.penalty(self.above, code), "base": distance}
+
+    def _first_feature(self, encoded: Tensor, start: Inversion | None) -> Tensor:
+        """The start's base code, if it has one at this point, or the encoder's."""
+        return start.base[1] if start and start.base and start.base[0] == self.point else encoded
 
     def _feature_shape(self) -> torch.Size:
         with torch.no_grad():

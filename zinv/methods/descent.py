@@ -53,13 +53,14 @@ def descend(
         num_steps: updates.
         lr: learning rate, or the rate of each step.
         after_step: called after each update, such as a retraction.
-        stopped: from a step's values to a mask `(N,)`; images under it are not updated any more.
+        stopped: from a step's values to a mask `(N,)`; images under it are not updated any more, and with all of them
+            under it the descent ends.
         trace: where values are kept along the way.
     """
     variables = [variable for variable in variables if variable.requires_grad]
     if not variables:
         return
-    optimiser = torch.optim.Adam(variables, lr=lr if isinstance(lr, float) else lr(0), foreach=True)
+    optimiser = torch.optim.Adam(variables, lr=lr if isinstance(lr, float) else 0.0, foreach=True)
     done: Tensor | None = None
     for step in range(num_steps):
         values = terms()
@@ -69,6 +70,8 @@ def descend(
         weighted_sum(values, weights).sum().backward()
         if stopped is not None:
             done = stopped(values) if done is None else done | stopped(values)
+            if bool(done.all()):
+                return
         if not isinstance(lr, float):
             optimiser.param_groups[0]["lr"] = lr(step)
         _step(optimiser, variables, done)
@@ -86,14 +89,14 @@ def weighted_sum(values: Terms, weights: Mapping[str, float]) -> Tensor:
 
 
 def _step(optimiser: torch.optim.Optimizer, variables: Sequence[Tensor], done: Tensor | None) -> None:
-    if done is None:
+    if done is None or not bool(done.any()):
         optimiser.step()
         return
-    before = [variable.detach().clone() for variable in variables]
+    before = [variable.detach()[done] for variable in variables]
     optimiser.step()
     with torch.no_grad():
         for variable, old in zip(variables, before, strict=True):
-            variable.copy_(torch.where(done.view(-1, *[1] * (variable.dim() - 1)), old, variable))
+            variable[done] = old
 
 
 def ramp(step: int, num_steps: int, down: float = 0.25, up: float = 0.05) -> float:

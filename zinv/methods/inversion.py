@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -23,9 +23,13 @@ class Inversion:
         edits: feature changes by point (SAM).
         maps: masks, which SAM's edits need.
         noise: kept noise maps.
-        weights: difference of tuned weights from the generator's (PTI).
+        weights: float16 differences of tuned weights from the generator's, by parameter (PTI).
+        generator: sha256 of the generator that the weights differ from.
+        keeps_weights: False if they are left out of what is stored; only the picture is kept of them then.
         losses: each loss term's last value `(N,)`, unweighted; "total" is what was descended on.
         trace: each term's values `(T, N)` along the way, and "step" `(T,)`, if a trace was asked for.
+        steps: updates of each image `(N,)`; None: the method's number.
+        failures: why an image has no result after all, by its index.
     """
 
     code: Tensor
@@ -34,18 +38,33 @@ class Inversion:
     maps: Mapping[str, Tensor] | None = None
     noise: tuple[Tensor, ...] | None = None
     weights: Mapping[str, Tensor] | None = None
+    generator: str = ""
+    keeps_weights: bool = True
     losses: Mapping[str, Tensor] = field(default_factory=dict)
     trace: Mapping[str, Tensor] | None = None
+    steps: Tensor | None = None
+    failures: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.code.shape[0]
 
     def image(self, index: int) -> tuple[dict[str, Tensor], dict[str, str]]:
         """Tensors and metadata of one image, as they are stored."""
-        tensors = {name: tensor[index] for name, tensor in self._tensors().items()}
-        return tensors, {"base": self.base[0] if self.base else "", "keep": json.dumps(self._kept())}
+        kept = self if self.keeps_weights else replace(self, weights=None)
+        return {name: tensor[index] for name, tensor in kept.tensors().items()}, self.metadata()
 
-    def _tensors(self) -> dict[str, Tensor]:
+    def metadata(self) -> dict[str, str]:
+        """What is stored beside the tensors."""
+        point = self.base[0] if self.base else ""
+        left_out = "" if self.keeps_weights else "weights"
+        return {"base": point, "keep": json.dumps(self._kept()), "generator": self.generator, "left_out": left_out}
+
+    def part(self, first: int, last: int) -> Inversion:
+        """The images from one to before another, as they are stored."""
+        return Inversion.join([self.image(i) for i in range(first, min(last, len(self)))])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by the names that they are stored under."""
         named = {"code": self.code}
         if self.base:
             named["base"] = self.base[1]
@@ -66,10 +85,10 @@ class Inversion:
         """Stored images as one batch.
 
         Raises:
-            StoreError: they are not of one method.
+            StoreError: they are not of one method, or their weights of one generator.
         """
         first, metadata = images[0]
-        if any(set(tensors) != set(first) for tensors, _ in images):
+        if any(set(tensors) != set(first) or others != metadata for tensors, others in images):
             raise StoreError("inversions of different methods cannot be one batch.")
         stacked = {name: torch.stack([tensors[name] for tensors, _ in images]) for name in first}
         return cls(
@@ -79,7 +98,35 @@ class Inversion:
             maps=_under("maps/", stacked) or None,
             noise=tuple(_under("noise/", stacked).values()) or None,
             weights=_under("weights/", stacked) or None,
+            generator=metadata.get("generator", ""),
+            keeps_weights=not metadata.get("left_out"),
         )
+
+    @classmethod
+    def together(cls, parts: Sequence[Inversion]) -> Inversion:
+        """The parts of a batch as one; a part that stopped early repeats the last values of its trace."""
+        whole = [replace(part, keeps_weights=True) for part in parts]
+        joined = cls.join([part.image(i) for part in whole for i in range(len(part))])
+        failures = [part.failures.get(i) for part in parts for i in range(len(part))]
+        steps = [part.steps for part in parts if part.steps is not None]
+        return replace(
+            joined,
+            keeps_weights=parts[0].keeps_weights,
+            losses={name: torch.cat([part.losses[name] for part in parts]) for name in parts[0].losses},
+            trace=_traces([part.trace for part in parts if part.trace is not None]),
+            steps=torch.cat(steps) if steps else None,
+            failures={i: reason for i, reason in enumerate(failures) if reason},
+        )
+
+
+def _traces(traces: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor] | None:
+    if not traces:
+        return None
+    longest = max((trace["step"] for trace in traces), key=len)
+    num = [[*range(len(trace["step"]))] + [-1] * (len(longest) - len(trace["step"])) for trace in traces]
+    names = [name for name in traces[0] if name != "step"]
+    columns = {name: torch.cat([trace[name][i] for trace, i in zip(traces, num, strict=True)], 1) for name in names}
+    return {"step": longest, **columns}
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
