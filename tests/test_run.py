@@ -369,6 +369,7 @@ def test_as_many_rows_at_a_time_as_cores_unless_they_are_on_a_gpu(
     cli: Cli, experiment: Path, monkeypatch: pytest.MonkeyPatch, trainer: str, num: int
 ):
     found: list[int] = []
+    monkeypatch.setattr("zinv.early.check_devices_of_experiment", lambda *_: None)  # a GPU is not needed to plan for it
     monkeypatch.setattr(jobs, "num_cores", lambda: 6)
     monkeypatch.setattr(jobs.torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(jobs.torch.backends.mps, "is_available", lambda: False)

@@ -134,16 +134,23 @@ def find_experiment(name: str) -> Experiment:
     Raises:
         ConfigError: there is none, or its file has an unknown key or a value of the wrong type.
     """
+    return read_experiment(_folder(name, name))
+
+
+def _folder(name: str, key: str) -> Path:
     for folder in (*(parent / name for parent in experiment_folders()), Path(name)):
         if (folder / "experiment.yaml").is_file():
-            return read_experiment(folder)
-    raise ConfigError(f"{name}: there is no such experiment. {suggest(name, experiment_names())}")
+            return folder
+    raise ConfigError(f"{key}: there is no such experiment. {suggest(name, experiment_names())}")
 
 
 def read_experiment(folder: Path) -> Experiment:
-    """The experiment in a folder."""
+    """The experiment in a folder.
+
+    `extends: NAME` in its file takes over whatever the file does not say itself.
+    """
     path = folder / "experiment.yaml"
-    content = read_yaml(path)
+    content = _content(folder)
     found = {key: content.pop(key) for key in (*RECORDS, "control") if key in content}
     records: dict[str, object] = {
         key: _records(kind, found.get(key, ()), f"{path}: {key}") for key, kind in RECORDS.items()
@@ -159,6 +166,30 @@ def read_experiment(folder: Path) -> Experiment:
     if not expand(experiment):
         raise ConfigError(f"{path}: it has no rows; give a grid or rows.")
     return experiment
+
+
+def _content(folder: Path, children: tuple[Path, ...] = ()) -> dict[str, Value]:
+    """What a file says, over what the experiment that it extends says; mappings are merged key by key."""
+    path = folder / "experiment.yaml"
+    content = read_yaml(path)
+    parent = content.pop("extends", None)
+    if parent is None:
+        return content
+    if not isinstance(parent, str):
+        raise ConfigError(f"{path}: extends={show(parent)}: not the name of an experiment.")
+    above = _folder(parent, f"{path}: extends={parent}")
+    if above in (*children, folder):
+        raise ConfigError(f"{path}: extends={parent}: an experiment cannot extend itself.")
+    return _over(_content(above, (*children, folder)), content)
+
+
+def _over(below: dict[str, Value], above: dict[str, Value]) -> dict[str, Value]:
+    merged = {**below, **above}
+    for key, value in above.items():
+        under = below.get(key)
+        if isinstance(value, Mapping) and isinstance(under, Mapping):
+            merged[key] = {**under, **value}
+    return merged
 
 
 def missing_needs(experiment: Experiment) -> list[Need]:
