@@ -1,5 +1,6 @@
 import json
 import struct
+import time
 from dataclasses import dataclass
 
 import pytest
@@ -42,6 +43,17 @@ def offline_records(path):
         place += rest if rest < 7 else 0
 
 
+def ended(path):
+    """The same once W&B's own process, which writes behind our back, has written the last of them."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        records = [*offline_records(path)]
+        if any(record.WhichOneof("record_type") == "exit" for record in records):
+            return records
+        time.sleep(0.1)
+    raise TimeoutError(f"{path} has no end after a minute")
+
+
 def values(items):
     return {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
 
@@ -51,7 +63,7 @@ def test_an_offline_run_holds_configuration_means_rows_and_pictures(run, monkeyp
     report(run, Logger(mode="online"), PROTOCOL, "experiment", Toy(num=2, resolution=8))
     (file,) = run.path.glob("wandb/offline-run-*/run-1a2b3c4d.wandb")
     config, summary = {}, {}
-    for record in offline_records(file):
+    for record in ended(file):
         if record.WhichOneof("record_type") == "run":
             assert (record.run.run_id, record.run.project, record.run.run_group) == ("1a2b3c4d", "tests", "experiment")
             config |= values(record.run.config.update)

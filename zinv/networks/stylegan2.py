@@ -77,7 +77,8 @@ class StyledConv(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor | None) -> Tensor:
         scale = demodulation(self.weight, style)[:, :, None, None] * ACTIVATION_GAIN
-        x = modulated_conv(x, self.weight, style, self.up) * scale.to(x.dtype)
+        x = modulated_conv(x, self.weight, style, self.up)
+        x = x * scale.to(x.dtype)
         if noise is not None:
             x.add_((noise * (self.noise_strength * ACTIVATION_GAIN)).to(x.dtype))
         bias = self.bias[:, None, None] * ACTIVATION_GAIN
