@@ -18,6 +18,7 @@ from zinv.contracts import (
     GeneratorContract,
     MethodContract,
     MetricContract,
+    SegmentationContract,
     SpaceContract,
     TermContract,
 )
@@ -28,6 +29,7 @@ from zinv.losses.base import Loss
 from zinv.metrics.base import Metric
 from zinv.presets import locate, make
 from zinv.seeding import image_rngs
+from zinv.segmentation.base import Segmentation
 from zinv.spaces.z import ZPlus
 
 TOY = {"generator": "toy", "space": "zplus", "data": "toy", "loss": "pixel", "protocol": "pixel", "trainer": "cpu"}
@@ -134,6 +136,12 @@ def generator_contracts(name: str) -> Iterator[tuple[str, Start]]:
     yield name, partial(GeneratorContract, build(_config("generator", name), "generator"))
 
 
+def segmentation_contracts(name: str) -> Iterator[tuple[str, Start]]:
+    """A segmentation."""
+    segmentation = make("segmentation", name, Segmentation, {}, "segmentation")  # type: ignore[type-abstract]
+    yield name, partial(SegmentationContract, segmentation)
+
+
 def data_contracts(name: str) -> Iterator[tuple[str, Start]]:
     """A data source."""
     yield name, partial(DataContract, build(_config("data", name), "data"))
@@ -162,4 +170,5 @@ CONTRACTS: dict[str, Callable[[str], Iterator[tuple[str, Start]]]] = {
     "metric": metric_contracts,
     "generator": generator_contracts,
     "data": data_contracts,
+    "segmentation": segmentation_contracts,
 }

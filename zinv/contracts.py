@@ -21,6 +21,7 @@ from zinv.methods.base import Inverter
 from zinv.methods.inversion import Inversion
 from zinv.metrics.base import Metric
 from zinv.seeding import image_rngs
+from zinv.segmentation.base import Segmentation
 from zinv.spaces.base import LatentSpace
 from zinv.weights import digest
 
@@ -314,6 +315,12 @@ class MethodContract(Contract):
         alone = self._method.invert(self._target[1:2], image_rngs(0, IDS[1:2]))
         _require_equal("an image alone", self._method.reconstruct(alone).detach(), self._image[1:2], FEW_STEPS)
 
+    def edit_by_nothing(self) -> None:
+        """An edit by nothing is the reconstruction."""
+        with torch.no_grad():
+            edited = self._method.edited(self._found, self._found.code)
+        _require_equal("the code as it is", edited, self._image)
+
     def stored(self) -> None:
         """What is stored renders the same picture."""
         again = Inversion.join([self._found.image(i) for i in range(len(IDS))])
@@ -322,6 +329,29 @@ class MethodContract(Contract):
     def generator_kept(self) -> None:
         """The generator is left as it was."""
         _require(_digest(self._method.generator) == self._before, "the generator was changed")
+
+
+class SegmentationContract(Contract):
+    """A Segmentation, on pictures of a size."""
+
+    def __init__(self, segmentation: Segmentation, size: int = 64) -> None:
+        self._segmentation, self._picture = segmentation, _pictures(size)[0]
+        self._given = self._picture.clone()
+
+    def labels(self) -> None:
+        """Labels are int64 numbers from 0 on, one a pixel, none left out."""
+        labels = self._segmentation(self._picture, IDS[0])
+        _require(bool(self._segmentation.label), "label is empty")
+        _require_shape("labels", labels, tuple(self._picture.shape[-2:]))
+        _require(labels.dtype == torch.int64, f"labels are {labels.dtype}, not int64")
+        found = labels.unique().tolist()
+        _require(found == list(range(len(found))), f"labels are {found[:8]}, not the numbers from 0 on")
+
+    def pure(self) -> None:
+        """The same picture has the same labels, and is left as it was."""
+        first, second = (self._segmentation(self._picture, IDS[0]) for _ in range(2))
+        _require(torch.equal(first, second), "a second call gives other labels")
+        _require(torch.equal(self._picture, self._given), "a call changed its picture")
 
 
 class DataContract(Contract):

@@ -8,12 +8,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from zinv.chain import Parent, find_parent
+from zinv.chain import Start, Startable, find_start
 from zinv.config import Config, build, compose, identity, load, run_folder, short_name
 from zinv.config.settings import RunTrainer
 from zinv.data.base import DataSource
@@ -22,6 +23,7 @@ from zinv.devices import choose
 from zinv.errors import ConfigError, DataError, StoreError
 from zinv.evaluation import provenance
 from zinv.evaluation.formats import to_terminal
+from zinv.evaluation.layers import layer_sheet
 from zinv.evaluation.records import ProtocolInfo
 from zinv.evaluation.rows import Row
 from zinv.evaluation.store import Run, sampled
@@ -33,6 +35,8 @@ from zinv.metrics.protocol import Protocol
 from zinv.ranks import Ranks
 from zinv.scoring import score_images
 
+NUM_DRAWN: Final = 8
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -42,7 +46,7 @@ class Parts:
     source: DataSource
     method: Inverter
     protocol: Protocol
-    parent: Parent | None = None
+    start: Start | None = None
 
 
 def evaluate(overrides: Sequence[str], keep: bool = False, fresh: bool = False, group: str | None = None) -> int:
@@ -58,7 +62,7 @@ def evaluate(overrides: Sequence[str], keep: bool = False, fresh: bool = False, 
         0, or 1 if an image has no result.
     """
     config = compose(overrides)
-    parts = build_parts(config, find_parent(config))
+    parts = build_parts(config, find_start(config))
     path = run_folder(config)
     ranks = Ranks.from_environment()
     if ranks.first:
@@ -69,7 +73,7 @@ def evaluate(overrides: Sequence[str], keep: bool = False, fresh: bool = False, 
     return finish(path, parts, group) if done.first else 0
 
 
-def build_parts(config: Config, parent: Parent | None = None) -> Parts:
+def build_parts(config: Config, start: Start | None = None) -> Parts:
     """The parts of a configuration, checked against one another."""
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
@@ -77,8 +81,13 @@ def build_parts(config: Config, parent: Parent | None = None) -> Parts:
     space, loss, source = build(config, "space"), build(config, "loss"), build(config, "data")
     source.match(generator.resolution)
     method = build(config, "method", generator=generator, space=space, loss=loss)
-    method.seed, method.trace_every, method.start = config["seed"], config["trace"], parent
-    return Parts(config, source, method, build(config, "protocol"), parent)
+    if start and not method.descends:
+        raise ConfigError(f"start={config['start']}: method={config['method']['_name_']} has no descent to start.")
+    if start:
+        start.prepare(generator, space)
+    method.seed, method.trace_every, method.start = config["seed"], config["trace"], start
+    method.images = Startable(source, start)
+    return Parts(config, source, method, build(config, "protocol"), start)
 
 
 def settings(parts: Parts) -> dict[str, str | int | list[str] | None]:
@@ -97,13 +106,13 @@ def settings(parts: Parts) -> dict[str, str | int | list[str] | None]:
         "loss_networks": list(method.loss.networks()),
         "remark": parts.source.remark,
         **method.settings(),
-        **({"start": parts.parent.run.name} if parts.parent else {}),
+        **({"start": parts.start.name} if parts.start else {}),
     }
 
 
 def _create(path: Path, parts: Parts, keep: bool, fresh: bool) -> None:
     code = provenance.code_digest(foreign_modules(parts.config))
-    content = {**identity(parts.config), **parts.method.found()}
+    content = {**identity(parts.config), **parts.method.found(), **(parts.start.found() if parts.start else {})}
     run = Run.create(path, parts.config, content, settings(parts), code, keep, fresh)
     finished = run.finished()
     place = {name: i for i, name in enumerate(parts.source.ids)}
@@ -112,7 +121,7 @@ def _create(path: Path, parts: Parts, keep: bool, fresh: bool) -> None:
             run.check_target(name, pixels_sha256(parts.source.image(place[name])))
         except DataError:
             continue  # unreadable now; its result stands
-    lacking = parts.parent.lacking(parts.source.ids) if parts.parent else {}
+    lacking = parts.start.lacking(parts.source.ids) if parts.start else {}
     for name in lacking.keys() - finished:
         run.fail(name, lacking[name], "start")
 
@@ -130,7 +139,7 @@ def invert(path: Path, parts: Parts) -> Ranks:
     quiet()
     data, writer = parts.config["data"], StoreWriter(path, parts.source)
     trainer = _trainer(build(parts.config, "trainer"), writer)
-    lacking = parts.parent.lacking(parts.source.ids).keys() if parts.parent else set()
+    lacking = parts.start.lacking(parts.source.ids).keys() if parts.start else set()
     module = ImageModule(
         parts.source, lambda: Run.open(path).finished() | lacking, data["batch_size"], data["num_workers"]
     )
@@ -189,9 +198,21 @@ def finish(path: Path, parts: Parts, group: str | None) -> int:
         print(to_terminal(make_table([Row.read(records)])))
     for name in failed[:10]:
         print(f"failed: {name}: {run.result(name)['reason']}")
+    draw_layers(run, parts.source)
     report(run, build(parts.config, "logger"), info, group, parts.source)
     print(path)
     return 1 if failed else 0
+
+
+def draw_layers(run: Run, source: DataSource) -> None:
+    """Draw the first images of a run that chose layers, as `layers.png` in its folder."""
+    finished = run.finished()
+    try:
+        sheet = layer_sheet(run, source, [name for name in source.ids if name in finished][:NUM_DRAWN])
+    except DataError:
+        return  # a target that is unreadable now
+    if sheet:
+        sheet.save(run.path / "layers.png")
 
 
 def score(path: str, overrides: Sequence[str]) -> int:

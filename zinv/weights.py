@@ -21,6 +21,12 @@ from zinv.published import PUBLISHED, Published
 Weights = Annotated[str, "weights"]
 """An argument that names a weight file, by its name in the manifest or by its path; it counts by its sha256."""
 
+Content = Annotated[str, "content"]
+"""An argument that names a folder of the user's own files; it counts by their content."""
+
+Runs = Annotated[list[str], "runs"]
+"""An argument that names run folders; they count by their identities."""
+
 SHIPPED: Final = Path(__file__).parent / "assets"
 TRAINED: Final = Path("runs") / "train"
 ARRAYS: Final = "*.npy"

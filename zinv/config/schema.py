@@ -18,6 +18,7 @@ PARTS: Final[dict[str, str]] = {
     "generator": "zinv.generators.base.Generator",
     "space": "zinv.spaces.base.LatentSpace",
     "method": "zinv.methods.base.Inverter",
+    "segmentation": "zinv.segmentation.base.Segmentation",
     "loss": "zinv.losses.base.Loss",
     "data": "zinv.data.base.DataSource",
     "protocol": "zinv.metrics.protocol.Protocol",
@@ -33,6 +34,8 @@ PARTS: Final[dict[str, str]] = {
 GROUPS: Final = tuple(group for group in PARTS if group not in ("term", "metric"))
 RUN_GROUPS: Final = ("generator", "space", "method", "loss", "data", "protocol", "trainer", "logger")
 TRAIN_GROUPS: Final = ("model", "trainer", "logger")
+OWN_PARTS: Final = ("segmentation",)
+"""Groups whose choice belongs to one other part, and is built with it."""
 
 
 class Members(NamedTuple):

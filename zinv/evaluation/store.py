@@ -159,7 +159,7 @@ class Run:
             tensors: the inversion.
             metadata: the inversion's metadata.
             reconstruction: `(3, R, R)` in [-1, 1], stored with 8 bits.
-            result: `target_sha256`, `losses` by label, `num_steps`, `scalars`, `note`.
+            result: `target_sha256`, `losses` by label, `num_steps`, `scalars`, `facts`, `note`.
             trace: columns of equal length, by name.
             times: `seconds`, `rank`, `peak_memory` …, which never enter the records.
             target: `(3, R, R)`, to keep a copy of it.
@@ -358,6 +358,7 @@ class Run:
         losses = cast(Mapping[str, float], result.get("losses", {}))
         row |= scores | {f"loss_{key}": float(value) for key, value in losses.items()}
         row |= {key: cast(Scalar, result[key]) for key in ("num_steps", "scalars") if key in result}
+        row |= {key: float(value) for key, value in cast(Mapping[str, float], result.get("facts", {})).items()}
         return row | {"note": str(result.get("note", "")), "reason": str(result.get("reason", ""))}
 
     def _merge_times(self, ids: Sequence[str], finished: Collection[str]) -> None:

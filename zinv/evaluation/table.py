@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from zinv.errors import ProtocolError, suggest
 from zinv.evaluation.files import Json
+from zinv.evaluation.layers import layer_notes
 from zinv.evaluation.records import MetricInfo
 from zinv.evaluation.rows import Row, comparable, difference_p
 from zinv.evaluation.statistics import Interval, holm
@@ -162,7 +163,14 @@ def notes(rows: Sequence[Row], metrics: Sequence[MetricInfo], median: bool, aske
     lines += [
         f"{row.label}: {row.header.left} of {row.header.images} images are not done." for row in rows if row.header.left
     ]
-    return (*lines, *_code_note(rows))
+    return (*lines, *layer_notes(rows, labels(rows)), *_untrained_note(rows), *_code_note(rows))
+
+
+def _untrained_note(rows: Sequence[Row]) -> list[str]:
+    settings = ("encoder", "start")
+    named = zip(rows, labels(rows), strict=True)
+    names = [name for row, name in named if any(str(row.setting(key)).startswith("untrained") for key in settings)]
+    return [f"Untrained encoder, so that the numbers mean nothing: {', '.join(names)}."] if names else []
 
 
 def _code_note(rows: Sequence[Row]) -> list[str]:

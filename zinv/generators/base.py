@@ -104,8 +104,10 @@ class Generator(nn.Module, ABC):
         """
 
     @abstractmethod
-    def features(self, styles: Styles, points: Sequence[str]) -> dict[str, Tensor]:
-        """The tensors that `base` and `edits` take at those points."""
+    def features(
+        self, styles: Styles, points: Sequence[str], edits: Mapping[str, FeatureEdit] | None = None
+    ) -> dict[str, Tensor]:
+        """The tensors that `base` and `edits` take at those points; under edits, before each point's own."""
 
     @abstractmethod
     def above(self, point: str) -> Generator:

@@ -88,8 +88,10 @@ class StyleGAN2(Generator):
     ) -> Tensor:
         return self._run(styles, base, edits, noise, ())[0]
 
-    def features(self, styles: Styles, points: Sequence[str]) -> dict[str, Tensor]:
-        return self._run(styles, None, None, "const", points)[1]
+    def features(
+        self, styles: Styles, points: Sequence[str], edits: Mapping[str, FeatureEdit] | None = None
+    ) -> dict[str, Tensor]:
+        return self._run(styles, None, edits, "const", points)[1]
 
     def above(self, point: str) -> StyleGAN2:
         self.check_point(point)

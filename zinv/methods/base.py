@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import lightning as L
 import torch
@@ -18,6 +19,17 @@ from zinv.methods.descent import Terms, Trace, weighted_sum
 from zinv.methods.inversion import Inversion
 from zinv.seeding import Rngs, image_rngs
 from zinv.spaces.base import LatentSpace
+
+
+class Images(Protocol):
+    """All images of a run that can be inverted."""
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Their names."""
+
+    def __call__(self, ids: Sequence[str]) -> Batch:
+        """Some of them; those that cannot be read are its failures."""
 
 
 class Inverter(L.LightningModule, ABC):
@@ -36,12 +48,16 @@ class Inverter(L.LightningModule, ABC):
         seed: with an image's id, of all that is drawn for it.
         trace_every: steps between kept loss values; 0 keeps none.
         start: gives the inversions that a batch starts from; None: the space's own start.
+        descends: False if there is nothing that could start anywhere.
+        images: of the run, for a method whose images are not each for themselves.
     """
 
     num_steps: int
     seed: int = 0
     trace_every: int = 0
     start: Callable[[Batch], Inversion] | None = None
+    descends: bool = True
+    images: Images | None = None
 
     def __init__(self, generator: Generator, space: LatentSpace, loss: Loss):
         super().__init__()
@@ -63,6 +79,10 @@ class Inverter(L.LightningModule, ABC):
     @abstractmethod
     def reconstruct(self, inversion: Inversion) -> Tensor:
         """Synthesise `(N, 3, R, R)` from what an inversion holds."""
+
+    def edited(self, inversion: Inversion, code: Tensor) -> Tensor:
+        """Synthesise `(N, 3, R, R)` with another code, moved from the inversion's; with its own, its reconstruction."""
+        return self.reconstruct(replace(inversion, code=code))
 
     def num_scalars(self) -> int:
         """Numbers that are optimised for an image."""

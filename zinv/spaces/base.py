@@ -57,6 +57,16 @@ class LatentSpace(nn.Module, ABC):
     def to_ws(self, generator: Generator, code: Tensor) -> Tensor | None:
         """`(N, num_ws, w_dim)`, truncated; None for S, whose codes have no w."""
 
+    def prior_rows(self, generator: Generator) -> Tensor:
+        """Prior draws `(M, num_rows, D)` as an encoder would emit them, the same at each call."""
+        draws = prior_z(generator) if self.coordinates == "z" else prior_ws(generator)
+        rows = draws if draws.dim() == 3 else draws[:, None]
+        return rows.expand(-1, self.num_rows(generator), -1)
+
+    def encoder_spaces(self, generator: Generator) -> tuple[str, ...]:
+        """Labels of the spaces whose encoders emit rows that `from_rows` takes; its own comes first."""
+        return (self.label,)
+
     def to_styles(self, generator: Generator, code: Tensor) -> Styles:
         """The styles of a code."""
         ws = self.to_ws(generator, code)
@@ -100,6 +110,11 @@ class LatentSpace(nn.Module, ABC):
         return math.prod(self.code_shape(generator)) if self.optimised else 0
 
 
+def truncation_of(space: LatentSpace) -> str:
+    """How a space truncates, as tables print it; an encoder learns to undo it."""
+    return space.settings().get("truncation", "none")
+
+
 def truncate(generator: Generator, ws: Tensor, psi: float, cutoff: int | None) -> Tensor:
     """Draw the first rows towards the mean: `w_avg + psi (w - w_avg)` (Karras et al. 2019).
 
@@ -127,5 +142,9 @@ def require_one_w(generator: Generator, label: str) -> None:
 @torch.no_grad()
 def prior_ws(generator: Generator, num: int = SPREAD_SAMPLES) -> Tensor:
     """`(num, *w_shape)` of the prior, the same at each call."""
-    z = torch.randn(num, generator.z_dim, generator=image_rng(0, "prior"))
-    return generator.mapping(z.to(generator.w_avg))
+    return generator.mapping(prior_z(generator, num))
+
+
+def prior_z(generator: Generator, num: int = SPREAD_SAMPLES) -> Tensor:
+    """The draws `(num, z_dim)` behind `prior_ws`."""
+    return torch.randn(num, generator.z_dim, generator=image_rng(0, "prior")).to(generator.w_avg)

@@ -61,6 +61,9 @@ class _Whitened(LatentSpace):
     def from_rows(self, generator: Generator, rows: Tensor) -> Tensor:
         return self.space.from_rows(generator, rows)
 
+    def encoder_spaces(self, generator: Generator) -> tuple[str, ...]:
+        return (self.label, self.space.label)
+
     def to_ws(self, generator: Generator, code: Tensor) -> Tensor:
         return self.space.to_ws(generator, code)
 
