@@ -323,6 +323,44 @@ def test_scores_take_a_protocol_only(cli: Cli):
     assert error(cli("score nowhere protocol=pixel")).startswith("nowhere: there is no run in this folder")
 
 
+def test_a_table_that_cannot_be_written(cli: Cli):
+    cli(TOY)
+    message = error(cli("table runs --format md --output nowhere/table.md"))
+    assert message == "--output nowhere/table.md: cannot be written (No such file or directory)."
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("method.size=7", "method.size=7: not the side of a base code. Give one of 8, 16."),
+        ("method.encoder=untrained/x", "untrained/x: not untrained/SEED with a whole number, such as untrained/0."),
+    ],
+)
+def test_base_codes_that_do_not_exist(cli: Cli, override: str, message: str):
+    assert message in error(cli(f"{TOY.replace('optimize', 'bdinvert')} {override}"))
+
+
+@pytest.mark.parametrize("vectors", [np.ones((15, 15)), None])
+def test_broken_statistics(cli: Cli, vectors: np.ndarray | None):
+    Path("stats").mkdir()
+    np.save("stats/mean_latent.npy", np.zeros(16))
+    np.save("stats/eigen_values.npy", np.ones(16))
+    Path("stats/eigen_vectors.npy").touch() if vectors is None else np.save("stats/eigen_vectors.npy", vectors)
+    message = error(cli(f"{TOY.replace('wplus', 'pnplus')} space.statistics=stats"))
+    assert "stats: needs mean_latent.npy, eigen_values.npy, eigen_vectors.npy (" in message
+
+
+def test_another_protocol_of_the_same_name_does_not_replace_the_runs_own(cli: Cli):
+    cli(TOY)
+    (run,) = Path("runs").glob("*/*")
+    before = (run / "records.csv").read_bytes()
+    message = error(cli(f"score {run} protocol.metrics=[mse]"))
+    assert message.startswith("protocol.name=pixel: the run's own protocol has this name and other settings. Give")
+    assert cli(f"score {run} protocol.metrics=[mse] protocol.name=mine").status == 0
+    assert (run / "records.csv").read_bytes() == before
+    assert "psnr" not in (run / "records-mine.csv").read_text()
+
+
 def test_a_damaged_inversion_is_not_scored(cli: Cli):
     cli(TOY)
     (run,) = Path("runs").glob("*/*")

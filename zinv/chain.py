@@ -20,11 +20,12 @@ from zinv.evaluation.files import Json
 from zinv.evaluation.store import Run
 from zinv.generators.base import Generator
 from zinv.images import pixels_sha256
-from zinv.methods.encoders import UNTRAINED, load_encoder
+from zinv.methods.encoders import load_encoder
 from zinv.methods.inversion import Inversion
 from zinv.networks.latent_encoder import LatentEncoder
 from zinv.spaces.base import LatentSpace
 from zinv.values import show
+from zinv.weights import UNTRAINED
 
 DRAWN: Final = ("start", "num_candidates")  # of a space: where its own descents begin moves no code afterwards
 

@@ -23,7 +23,7 @@ from zinv.contracts import (
     TermContract,
 )
 from zinv.errors import ConfigError, ZinvError, suggest
-from zinv.generators.base import Generator, base_size
+from zinv.generators.base import Generator, base_point
 from zinv.generators.toy import toy_stylegan2
 from zinv.losses.base import Loss
 from zinv.metrics.base import Metric
@@ -115,7 +115,7 @@ def space_contracts(name: str) -> Iterator[tuple[str, Start]]:
     config = _config("space", name)
     generator: Generator = build(config, "generator")
     yield f"{name} on the toy generator", partial(SpaceContract, build(config, "space"), generator)
-    point = f"b{base_size(generator)}.conv0"
+    point = base_point(generator)
     with torch.no_grad():
         ws = generator.w_avg.expand(len(IDS), generator.num_ws, -1)
         base = (point, generator.features(generator.affine(ws), [point])[point])

@@ -219,7 +219,7 @@ def score(path: str, overrides: Sequence[str]) -> int:
     """Score stored inversions under a protocol: `zinv score RUN protocol=paper`."""
     run = Run.open(path)
     config = load(run.path / "config.yaml")
-    protocol = compose([*_choices(overrides), "generator=toy"])["protocol"] if overrides else config["protocol"]
+    protocol = _protocol(config, overrides)
     parts = build_parts({**config, "protocol": protocol})
     _check_same_generator(run, parts.config)
     info = ProtocolInfo.of(parts.protocol)
@@ -230,11 +230,19 @@ def score(path: str, overrides: Sequence[str]) -> int:
     return 0
 
 
-def _choices(overrides: Sequence[str]) -> list[str]:
+def _protocol(config: Config, overrides: Sequence[str]) -> Config:
+    """The run's protocol with these overrides, or another; a changed one may not have the name of the run's own."""
     for text in overrides:
-        if not text.startswith("protocol"):
+        if not text.startswith(("protocol=", "protocol.")):
             raise StoreError(f"{text}: zinv score takes a protocol and its settings only; the rest is the run's.")
-    return list(overrides)
+    own: Config = config["protocol"]
+    chosen: Config = compose(overrides, {"protocol": own}, groups=("protocol",))["protocol"]
+    if chosen != own and chosen.get("name") == own.get("name"):
+        raise StoreError(
+            f"protocol.name={own.get('name')}: the run's own protocol has this name and other settings. "
+            "Give this one a name of its own: protocol.name=NAME."
+        )
+    return chosen
 
 
 def _check_same_generator(run: Run, config: Config) -> None:

@@ -116,8 +116,15 @@ def table(
     if output is None:
         print(text)
     else:
-        Path(output).write_text(text, encoding="utf-8")
+        _write(output, text)
     return 0
+
+
+def _write(output: str, text: str) -> None:
+    try:
+        Path(output).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--output {output}: cannot be written ({error.strerror}).") from error
 
 
 def _rows(arguments: Sequence[str]) -> tuple[list[Row], Experiment | None]:

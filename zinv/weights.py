@@ -30,8 +30,22 @@ Runs = Annotated[list[str], "runs"]
 SHIPPED: Final = Path(__file__).parent / "assets"
 TRAINED: Final = Path("runs") / "train"
 ARRAYS: Final = "*.npy"
+UNTRAINED: Final = "untrained/"
+"""Before a seed: a network with random weights, for contracts on the toys."""
 ENDINGS: Final = ("", ".safetensors", ".pth", ".pt", ".pkl", ".npy", ".npz")
 """What a file may be called in a weight folder after its weight name."""
+
+
+def untrained_seed(name: str) -> int:
+    """The seed of `untrained/SEED`.
+
+    Raises:
+        WeightsError: it is not a whole number.
+    """
+    seed = name.removeprefix(UNTRAINED)
+    if not seed.isdecimal():
+        raise WeightsError(f"{name}: not {UNTRAINED}SEED with a whole number, such as {UNTRAINED}0.")
+    return int(seed)
 
 
 def folders() -> list[Path]:

@@ -59,10 +59,11 @@ def test_excluded_and_conditional_rows(lab: Path):
 
 
 def test_an_experiment_extends_another(lab: Path):
-    parent = "base: {seed: 3, space: sphere}\nrows: [{method.lr: 1e-2}]\ntable: {columns: [mse], extras: [n]}"
+    parent = "base: {seed: 3, space: sphere}\nrows: [{method.lr: 1e-2}]\ntable: {columns: [mse], extras: [n]}\ngrid: {seed: [1, 2]}"
     write(lab, parent, "theirs")
-    write(lab, "extends: theirs\nbase: {space: ball}\ntable: {columns: [ssim]}")
+    write(lab, "extends: theirs\nbase: {space: ball}\ntable: {columns: [ssim]}\ngrid: null")
     experiment = find_experiment("mine")
+    assert experiment.grid == {}
     assert expand(experiment) == [["seed=3", "space=ball", "method.lr=0.01"]]
     assert (experiment.name, experiment.table) == ("mine", {"columns": ["ssim"], "extras": ["n"]})
 

@@ -101,6 +101,14 @@ def test_slerp_on_a_quarter_circle():
         torch.testing.assert_close(slerp(a, b, t), expected, rtol=1e-6, atol=1e-6)
 
 
+def test_slerp_between_opposite_points_goes_along_a_great_circle():
+    a = onto_sphere(torch.randn(5, 8, generator=torch.Generator().manual_seed(0)))
+    middle = slerp(a, -a, 0.5)
+    torch.testing.assert_close(middle.norm(dim=-1), a.norm(dim=-1))
+    torch.testing.assert_close((middle * a).sum(-1), torch.zeros(5), atol=1e-5, rtol=0)
+    torch.testing.assert_close(slerp(a, -a, 1.0), -a, atol=1e-5, rtol=0)
+
+
 def test_slerp_stays_on_the_sphere_and_where_the_ends_coincide():
     a, b = onto_sphere(drawn(5, 16)), onto_sphere(drawn(5, 16, seed=1))
     torch.testing.assert_close(slerp(a, b, 0.3).norm(dim=-1), torch.full((5,), RADIUS))

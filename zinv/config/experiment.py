@@ -169,7 +169,7 @@ def read_experiment(folder: Path) -> Experiment:
 
 
 def _content(folder: Path, children: tuple[Path, ...] = ()) -> dict[str, Value]:
-    """What a file says, over what the experiment that it extends says; mappings are merged key by key."""
+    """What a file says, over what the experiment that it extends says; mappings are merged key by key, null takes out."""
     path = folder / "experiment.yaml"
     content = read_yaml(path)
     parent = content.pop("extends", None)
@@ -189,7 +189,7 @@ def _over(below: dict[str, Value], above: dict[str, Value]) -> dict[str, Value]:
         under = below.get(key)
         if isinstance(value, Mapping) and isinstance(under, Mapping):
             merged[key] = {**under, **value}
-    return merged
+    return {key: value for key, value in merged.items() if value is not None}
 
 
 def missing_needs(experiment: Experiment) -> list[Need]:

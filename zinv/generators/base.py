@@ -167,6 +167,18 @@ def base_size(generator: Generator) -> int:
     return max(8, min(16, generator.resolution // 8))
 
 
+def base_point(generator: Generator, size: int | None = None, key: str = "size") -> str:
+    """The point of a base code of this side, by default of `base_size`.
+
+    Raises:
+        ConfigError: the generator has none of this side; names `key`.
+    """
+    sizes = [int(point[1:].removesuffix(".conv0")) for point in generator.points if point.endswith(".conv0")]
+    if size is not None and size not in sizes:
+        raise ConfigError(f"{key}={size}: not the side of a base code. Give one of {', '.join(map(str, sizes))}.")
+    return f"b{size or base_size(generator)}.conv0"
+
+
 def base_row(size: int) -> int:
     """First row of ws that still counts above a base code of a side: M0 = 2 (log2 size - 2).
 

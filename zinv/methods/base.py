@@ -142,9 +142,9 @@ def _best_draw(space: LatentSpace, generator: Generator, rngs: Rngs, evaluate: C
         for _ in range(space.num_starts - 1):
             other = space.initial(generator, rngs)
             value = evaluate(other)
-            better = value < lowest
+            better = (value < lowest) | lowest.isnan()
             best = torch.where(better.view(-1, *[1] * (best.dim() - 1)), other, best)
-            lowest = torch.minimum(value, lowest)
+            lowest = torch.where(better, value, lowest)
     return best
 
 

@@ -10,12 +10,12 @@ from zinv.generators.base import Generator
 from zinv.losses.base import Loss
 from zinv.methods.base import Inverter, finished
 from zinv.methods.descent import Terms, Trace
-from zinv.methods.encoders import UNTRAINED, load_encoder
+from zinv.methods.encoders import load_encoder
 from zinv.methods.inversion import Inversion
 from zinv.networks.latent_encoder import LatentEncoder
 from zinv.seeding import Rngs
 from zinv.spaces.base import LatentSpace
-from zinv.weights import Weights
+from zinv.weights import UNTRAINED, Weights
 
 
 class Encoder(Inverter):

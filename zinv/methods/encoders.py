@@ -20,7 +20,6 @@ from zinv.networks.latent_encoder import LatentEncoder
 from zinv.spaces.base import LatentSpace, truncation_of
 
 Encoder = TypeVar("Encoder", bound=RowEncoder)
-UNTRAINED: Final = "untrained/"
 PUBLISHED_ROWS: Final = "W+"  # what e4e and IDInvert published
 E4E_SIZE: Final = 256
 
@@ -39,8 +38,8 @@ def load_encoder(kind: type[Encoder], name: str, generator: Generator, space: La
         WeightsError: there is no such file, or it is for another generator, resolution or space.
     """
     name = find_encoder(kind, generator, space) if name == "auto" else name
-    if name.startswith(UNTRAINED):
-        seed, prior = int(name.removeprefix(UNTRAINED)), space.prior_rows(generator)
+    if name.startswith(weight_files.UNTRAINED):
+        seed, prior = weight_files.untrained_seed(name), space.prior_rows(generator)
         return kind.untrained(seed, generator.resolution, prior), name
     path = weight_files.find(name)
     own = path.suffix == ".safetensors"
@@ -67,7 +66,7 @@ def find_encoder(kind: type[RowEncoder], generator: Generator, space: LatentSpac
             if fitting.items() <= facts.items():
                 return name
     if not generator.trained:
-        return f"{UNTRAINED}0"
+        return f"{weight_files.UNTRAINED}0"
     raise WeightsError(
         f"encoder=auto: no {kind.kind} was trained for generator {generator.sha256[:8]}… and {_words(space)}. "
         f"Train one with `zinv train model={kind.model}`, or name its file."

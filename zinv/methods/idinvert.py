@@ -12,13 +12,13 @@ from zinv.generators.base import Generator
 from zinv.losses.base import Loss, Prepared
 from zinv.methods.base import Inverter, finished, first_code, keep_in_space
 from zinv.methods.descent import Trace, descend, weighted_sum
-from zinv.methods.encoders import UNTRAINED, load_encoder
+from zinv.methods.encoders import load_encoder
 from zinv.methods.inversion import Inversion
 from zinv.networks.in_domain import InDomainEncoder
 from zinv.seeding import Rngs
 from zinv.spaces.base import LatentSpace
 from zinv.values import NonNegative, Positive, Whole
-from zinv.weights import Weights
+from zinv.weights import UNTRAINED, Weights
 
 
 class IDInvert(Inverter):

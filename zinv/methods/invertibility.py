@@ -15,7 +15,6 @@ from zinv.generators.checkpoints.formats import read_checkpoint
 from zinv.networks.deeplab import DeepLabPredictor
 from zinv.networks.invertibility import KIND, InvertibilityNet
 
-UNTRAINED: Final = "untrained/"
 MAX_SIZE: Final = 64  # of an untrained one
 PUBLISHED: Final = {"F4": "b16.out", "F6": "b32.out", "F8": "b64.out", "F10": "b128.out"}
 
@@ -37,9 +36,9 @@ def load_predictor(name: str, generator: Generator, space: str, points: Sequence
         WeightsError: there is no such file, or it is not a predictor for this generator, space and points.
     """
     name = _find(generator, space, points) if name == "auto" else name
-    if name.startswith(UNTRAINED):
+    if name.startswith(weights.UNTRAINED):
         size = min(MAX_SIZE, generator.resolution)
-        network = InvertibilityNet.untrained([space, *points], size, int(name.removeprefix(UNTRAINED)))
+        network = InvertibilityNet.untrained([space, *points], size, weights.untrained_seed(name))
         return _frozen(network), "untrained"
     path = weights.find(name)
     if path.suffix == ".safetensors":
@@ -58,7 +57,7 @@ def _find(generator: Generator, space: str, points: Sequence[str]) -> str:
             if json.loads(facts["architecture"])["candidates"] == [space, *points]:
                 return name
     if not generator.trained:
-        return f"{UNTRAINED}0"
+        return f"{weights.UNTRAINED}0"
     raise WeightsError(
         f"method.predictor=auto: no {KIND} was trained for generator {generator.sha256[:8]}… and {space}, "
         f"{', '.join(points)}. Train one with `zinv train model=invertibility`, or name its file."

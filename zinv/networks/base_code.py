@@ -16,7 +16,6 @@ from zinv.images import Resize, resize
 KIND = "base code encoder"
 STAGES, CONVS = 3, 3
 SHRINK = 8
-UNTRAINED = "untrained/"
 
 
 class BaseCodeEncoder(nn.Module):
@@ -77,8 +76,8 @@ class BaseCodeEncoder(nn.Module):
             WeightsError: there is no such file, or it is not an encoder for this generator and point.
         """
         size = int(point[1:].split(".")[0])
-        if name.startswith(UNTRAINED):
-            return cls._untrained(int(name.removeprefix(UNTRAINED)), size, channels)
+        if name.startswith(weights.UNTRAINED):
+            return cls._untrained(weights.untrained_seed(name), size, channels)
         path = weights.find(name)
         is_own = path.suffix == ".safetensors"
         encoder = cls._own(path, generator, point) if is_own else cls._published(path, size)

@@ -5,6 +5,8 @@ Codes, starts and edits are those of W and W+ (Katsumata et al., section 2.1); w
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor
 
 from zinv.generators.base import Generator
@@ -21,6 +23,8 @@ class _Whitened(LatentSpace):
 
     Args:
         penalty_weight: .01 in BDInvert.
+        mean_over: the mean of the penalty is over the rows that matter, or over all rows of the whole generator, also
+            those below a base code, as the released code has it.
         statistics: a file or folder of P_N statistics; "auto" finds those of the generator, or computes and keeps them.
         truncation_psi: drawn towards w_avg by this factor; 1 is none.
         truncation_cutoff: rows below it are truncated; all if None.
@@ -34,6 +38,7 @@ class _Whitened(LatentSpace):
     def __init__(
         self,
         penalty_weight: NonNegative = 0.01,
+        mean_over: Literal["rows", "all"] = "rows",
         statistics: Weights = "auto",
         truncation_psi: float = 1.0,
         truncation_cutoff: Whole | None = None,
@@ -41,7 +46,7 @@ class _Whitened(LatentSpace):
         num_candidates: Count = 100,
     ):
         super().__init__()
-        self.penalty_weight, self.source = penalty_weight, statistics
+        self.penalty_weight, self.mean_over, self.source = penalty_weight, mean_over, statistics
         self.space = self.inside(truncation_psi, truncation_cutoff, start, num_candidates)
         self.num_starts = self.space.num_starts
         self.statistics: PNStatistics | None = None
@@ -77,7 +82,11 @@ class _Whitened(LatentSpace):
         if self.statistics is None:
             self.statistics = PNStatistics.of(generator, self.source).to(code.device)
         whitened = self.statistics.to(code.dtype).whiten(code)
-        return self.penalty_weight * whitened.square().flatten(1).mean(1)
+        return self.penalty_weight * self._share(generator) * whitened.square().flatten(1).mean(1)
+
+    def _share(self, generator: Generator) -> float:
+        rows = self.num_rows(generator)
+        return 1.0 if self.mean_over == "rows" or rows == 1 else rows / (generator.first_ws + rows)
 
 
 class PN(_Whitened):

@@ -26,14 +26,25 @@ def onto_sphere(z: Tensor) -> Tensor:
 
 
 def slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
-    """Along the great circle from a to b, both on the sphere; a line where they (nearly) coincide."""
+    """Along the great circle from a to b `(…, dim)`, both on the sphere.
+
+    Where they (nearly) coincide it is a line, and where they are opposite, any of the great circles.
+    """
     cosine = (a * b).sum(-1, keepdim=True) / (a.norm(dim=-1, keepdim=True) * b.norm(dim=-1, keepdim=True))
     angle = torch.acos(cosine.clamp(-1, 1))
     sine = torch.sin(angle)
     near = sine < 1e-6
     sine = torch.where(near, torch.ones_like(sine), sine)
     arc = (torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / sine
-    return torch.where(near, torch.lerp(a, b, t), arc)
+    half_circle = math.cos(math.pi * t) * a + math.sin(math.pi * t) * _perpendicular(a)
+    return torch.where(near, torch.where(cosine > 0, torch.lerp(a, b, t), half_circle), arc)
+
+
+def _perpendicular(a: Tensor) -> Tensor:
+    """A vector of the same length at a right angle: the axis that a has least of, without its part along a."""
+    axis = torch.zeros_like(a).scatter_(-1, a.abs().argmin(-1, keepdim=True), 1.0)
+    rest = axis - (axis * a).sum(-1, keepdim=True) / a.square().sum(-1, keepdim=True) * a
+    return rest * (a.norm(dim=-1, keepdim=True) / rest.norm(dim=-1, keepdim=True))
 
 
 class _Sphere(LatentSpace):
