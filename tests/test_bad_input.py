@@ -116,7 +116,7 @@ def test_truncated_weights(cli: Cli):
 def test_weights_of_another_kind(cli: Cli):
     write(Path("g.safetensors"), {"x": toy_stylegan2().w_avg}, {"kind": "pnorm"})
     said = error(cli("evaluate generator=stylegan2 generator.path=g.safetensors data=toy loss=pixel protocol=pixel"))
-    assert said == "g.safetensors: it holds pnorm, not a StyleGAN2."
+    assert said == "g.safetensors: it holds pnorm, not a StyleGAN1 or StyleGAN2."
 
 
 def test_statistics_of_another_generator(cli: Cli):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from zinv.errors import ConfigError
 from zinv.generators.base import BaseCode, FeatureEdit, Generator, Noise, Styles, Unfilled, fill
 from zinv.networks.stylegan2 import (
     MappingNetwork,
@@ -115,6 +116,8 @@ class StyleGAN2(Generator):
         for point in (*taps, *(edits or {}), *((base[0],) if base else ())):
             if point != self.start:
                 self.check_point(point)
+        if base is None and self.start is not None:
+            raise ConfigError(f"base=None: this is what is left above {self.start}; it needs a base code there.")
         by_name = {layer.name: style for layer, style in zip(self.layers, styles, strict=True)}
         changes = {point: (edit.value, edit.keep) for point, edit in (edits or {}).items()}
         return self.synthesis_network(by_name, self._noise(noise), base, changes, taps)

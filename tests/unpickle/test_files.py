@@ -14,11 +14,12 @@ import pytest
 import torch
 from torch import nn
 
-from tests.generators.checkpoints import samples
+from tests.unpickle import samples
 from zinv.errors import CheckpointError
-from zinv.generators.checkpoints.unpickle import PERSISTENT, Plain, Stub, load
+from zinv.unpickle import PERSISTENT, Plain, Stub, load
+from zinv.unpickle.source import file_source
 
-CHECKOUT = Path(__file__).parents[3]
+CHECKOUT = Path(__file__).parents[2]
 ALL_CLASSES = {(PERSISTENT, "*"), ("dnnlib.tflib.network", "Network")}
 
 
@@ -245,9 +246,19 @@ def test_what_is_no_file_is_an_error(tmp_path: Path):
             load(path)
 
 
+def test_a_file_that_shrinks_while_it_is_read(tmp_path: Path):
+    path = tmp_path / "file"
+    path.write_bytes(b"12345678")
+    with open(path, "r+b", buffering=0) as file:
+        span = file_source(file).all()
+        file.truncate(3)
+        with pytest.raises(CheckpointError, match="^the file ended at byte 3 while it was read$"):
+            span.read()
+
+
 MEMORY = """
 import json, re, sys, time, torch
-from zinv.generators.checkpoints.unpickle import PERSISTENT, load
+from zinv.unpickle import PERSISTENT, load
 peak = lambda: int(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1]) << 10
 classes = {(PERSISTENT, "*"), ("dnnlib.tflib.network", "Network")}
 load(sys.argv[1], classes)

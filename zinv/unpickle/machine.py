@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Final
 
 from zinv.errors import CheckpointError
-from zinv.generators.checkpoints import builders
-from zinv.generators.checkpoints.allowed import Rules
-from zinv.generators.checkpoints.builders import kind
-from zinv.generators.checkpoints.records import Array, Global, NumpyDtype, Stub, Text
-from zinv.generators.checkpoints.source import Cursor, Span, shown
+from zinv.unpickle import builders
+from zinv.unpickle.allowed import Rules
+from zinv.unpickle.builders import kind
+from zinv.unpickle.records import Array, Global, NumpyDtype, Stub, Text
+from zinv.unpickle.source import Cursor, Span, shown
 
 LONG_TEXT: Final = 64 << 10
 LONG_NAME: Final = 256

@@ -9,12 +9,12 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from zinv.errors import CheckpointError
-from zinv.generators.checkpoints.allowed import Rules
-from zinv.generators.checkpoints.machine import Machine
-from zinv.generators.checkpoints.opcodes import run
-from zinv.generators.checkpoints.records import Storage
-from zinv.generators.checkpoints.source import Cursor, Span, check, shown
-from zinv.generators.checkpoints.streams import storage_of
+from zinv.unpickle.allowed import Rules
+from zinv.unpickle.machine import Machine
+from zinv.unpickle.opcodes import run
+from zinv.unpickle.records import Storage
+from zinv.unpickle.source import Cursor, Span, check, shown
+from zinv.unpickle.streams import storage_of
 
 HEADER: Final = struct.Struct("<4s5H3I2H")
 ENTRY: Final = struct.Struct("<4s6H3I5H2I")

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Final, NoReturn, TypeAlias
 
 from zinv.errors import CheckpointError
-from zinv.generators.checkpoints.machine import Machine
-from zinv.generators.checkpoints.source import shown
+from zinv.unpickle.machine import Machine
+from zinv.unpickle.source import shown
 
 Opcode: TypeAlias = Callable[[Machine], None]
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
 from torch import Tensor
 
+from zinv.errors import CheckpointError
 from zinv.generators.checkpoints.base import (
     STYLEGAN1_FILTER,
+    Architecture,
     Found,
     Tensors,
+    batch_norm,
     check_depths,
     count,
     never_fused,
@@ -19,12 +22,14 @@ from zinv.generators.checkpoints.base import (
     tensors_in,
 )
 from zinv.generators.checkpoints.genforce import at_full_size
-from zinv.generators.checkpoints.records import Plain
 from zinv.generators.checkpoints.renaming import MAP, ONE_ROW, Change, Pairs, Renaming, read_all, rename
 from zinv.networks.stylegan1 import StyleGAN1Architecture
+from zinv.unpickle import Plain
 
 FORMAT: Final = "IDInvert"
 MARK: Final = "synthesis.layer0.epilogue.style_mod.dense.fc.weight"
+FIRST, SECOND = "block0.conv.weight", "block1.conv1.weight"  # of the encoder
+Shapes = dict[str, tuple[int, ...]]
 STYLED: Final[Pairs] = {
     "bias": "epilogue.bias",
     "affine.weight": "epilogue.style_mod.dense.fc.weight",
@@ -36,9 +41,11 @@ TRANSPOSED: Final = Change(lambda x: x.permute(3, 2, 0, 1), lambda x: x.permute(
 
 
 def find(tree: Plain) -> Found | None:
-    """The generator, in a bare state dict."""
+    """The generator or the encoder, in a bare state dict."""
     state = tensors_in(tree)
-    return Found(FORMAT, "StyleGAN1", state, _build) if MARK in state else None
+    if MARK in state:
+        return Found(FORMAT, "StyleGAN1", state, _build)
+    return Found(FORMAT, "in-domain encoder", state, _build_encoder) if FIRST in state and SECOND in state else None
 
 
 def _build(tensors: Tensors) -> tuple[StyleGAN1Architecture, dict[str, Tensor]]:
@@ -72,3 +79,40 @@ def _renamings(num_fc: int, num_blocks: int, fused: set[int]) -> Iterator[Renami
     last = num_blocks - 1
     rgb = {"weight": "conv.weight", "bias": "bias"}
     yield from rename(rgb, f"synthesis.b{4 << last}.torgb", f"synthesis.output{last}")
+
+
+# The encoder: a picture to the rows of such a generator
+
+
+def _build_encoder(tensors: Tensors) -> tuple[Architecture, dict[str, Tensor]]:
+    num = count(tensors, "block{}.conv1.weight", 1)
+    last = tensors.shape(f"block{num + 1}.fc.weight")
+    widths = [_width(tensors, FIRST), *(_width(tensors, f"block{i}.conv2.weight") for i in range(1, num + 1))]
+    if len(last) != 2 or last[0] % (2 * (num + 1)):
+        raise CheckpointError(f"block{num + 1}.fc.weight: shape {last} is no row of w for each layer")
+    num_ws = 2 * (num + 1)
+    arch = {"resolution": 2 ** (num + 2), "num_ws": num_ws, "w_dim": last[0] // num_ws, "max_width": max(widths)}
+    return arch, tensors.verified(_encoder_shapes(widths, last[0]))
+
+
+def _width(tensors: Tensors, name: str) -> int:
+    shape = tensors.shape(name)
+    if len(shape) != 4:
+        raise CheckpointError(f"{name}: shape {shape} does not fit the architecture")
+    return shape[0]
+
+
+def _encoder_shapes(widths: list[int], outputs: int) -> Mapping[str, tuple[int, ...]]:
+    shapes: Shapes = {FIRST: (widths[0], 3, 3, 3), **batch_norm("block0.bn.bn", widths[0])}
+    for i, (before, width) in enumerate(zip(widths, widths[1:], strict=False), start=1):
+        hidden = min(before, width)
+        shapes |= _convolution(f"block{i}", 1, before, hidden) | _convolution(f"block{i}", 2, hidden, width)
+        if before != width:
+            shapes |= {f"block{i}.conv.weight": (width, before, 1, 1), **batch_norm(f"block{i}.bn.bn", width)}
+    last = f"block{len(widths)}"
+    return shapes | {f"{last}.fc.weight": (outputs, widths[-1] * 16), **batch_norm(f"{last}.bn.bn", outputs)}
+
+
+def _convolution(block: str, i: int, before: int, width: int) -> Shapes:
+    weight: Shapes = {f"{block}.conv{i}.weight": (width, before, 3, 3), f"{block}.wscale{i}.bias": (width,)}
+    return weight | batch_norm(f"{block}.bn{i}.bn", width)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from tests.generators.checkpoints.samples import dumps, saved
+from tests.unpickle.samples import dumps, saved
 
 COMMAND = "touch canary"
 MODULE = "zinv_canary"  # a module that makes the canary when it is imported

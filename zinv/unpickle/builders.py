@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 import torch
 
 from zinv.errors import CheckpointError
-from zinv.generators.checkpoints.records import (
+from zinv.unpickle.records import (
     Array,
     Global,
     Key,
@@ -23,7 +23,7 @@ from zinv.generators.checkpoints.records import (
     length,
     place,
 )
-from zinv.generators.checkpoints.source import Budget, Span, shown
+from zinv.unpickle.source import Budget, Span, shown
 
 Args: TypeAlias = tuple[object, ...]
 

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.generators.checkpoints.assembler import MODULE
-from tests.generators.checkpoints.hostile import cases
-from tests.generators.checkpoints.samples import samples
+from tests.unpickle.assembler import MODULE
+from tests.unpickle.hostile import cases
+from tests.unpickle.samples import samples
 from zinv.errors import CheckpointError
-from zinv.generators.checkpoints.unpickle import PERSISTENT, Plain, Stub, load
+from zinv.unpickle import PERSISTENT, Plain, Stub, load
 
-CHECKOUT = Path(__file__).parents[3]
+CHECKOUT = Path(__file__).parents[2]
 CORPUS = list(cases())
 SAMPLES = samples()
 SECONDS = 5.0
@@ -147,7 +147,7 @@ def test_a_file_with_another_bit(name: str):
 BOUNDED = """
 import json, pathlib, resource, sys
 from zinv.errors import CheckpointError
-from zinv.generators.checkpoints.unpickle import load
+from zinv.unpickle import load
 files = sorted(pathlib.Path(sys.argv[1]).iterdir())
 pages = int(open("/proc/self/statm").read().split()[0])
 limit = pages * resource.getpagesize() + (int(sys.argv[2]) << 20)

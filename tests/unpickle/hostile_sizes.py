@@ -7,7 +7,7 @@ import struct
 import zipfile
 from collections.abc import Iterator
 
-from tests.generators.checkpoints.assembler import (
+from tests.unpickle.assembler import (
     Case,
     archive,
     array,
@@ -18,7 +18,7 @@ from tests.generators.checkpoints.assembler import (
     tensor,
     text,
 )
-from tests.generators.checkpoints.samples import dumps, saved, tensors
+from tests.unpickle.samples import dumps, saved, tensors
 
 
 def cases() -> Iterator[Case]:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from zinv.errors import CheckpointError
-from zinv.generators.checkpoints.builders import NUMPY, kind
-from zinv.generators.checkpoints.records import Array, NumpyDtype, Plain, Storage, Stub, Text
-from zinv.generators.checkpoints.source import Budget, Span, check
+from zinv.unpickle.builders import NUMPY, kind
+from zinv.unpickle.records import Array, NumpyDtype, Plain, Storage, Stub, Text
+from zinv.unpickle.source import Budget, Span, check
 
 DEEPEST: Final = 100
 MOST_NODES: Final = 500_000

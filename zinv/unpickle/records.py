@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zinv.errors import CheckpointError
-from zinv.generators.checkpoints.source import Span
+from zinv.unpickle.source import Span
 
 Plain: TypeAlias = (
     "bool | int | float | str | bytes | Tensor | list[Plain] | tuple[Plain, ...] | dict[Key, Plain] | Stub | None"

@@ -1,4 +1,4 @@
-"""Checkpoints of every pickled kind as plain data: nothing of a file is ever imported, called or executed."""
+"""Which kind of pickled file it is, and what it holds."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from zinv.errors import CheckpointError
-from zinv.generators.checkpoints.archive import read_archive
-from zinv.generators.checkpoints.records import PERSISTENT, Key, Plain, Stub
-from zinv.generators.checkpoints.source import Span, file_source
-from zinv.generators.checkpoints.streams import read_stream
-from zinv.generators.checkpoints.tree import Tree
-
-__all__ = ["PERSISTENT", "Key", "Plain", "Stub", "load"]
+from zinv.unpickle.archive import read_archive
+from zinv.unpickle.records import Plain
+from zinv.unpickle.source import Span, file_source
+from zinv.unpickle.streams import read_stream
+from zinv.unpickle.tree import Tree
 
 OTHERS: Final = {
     b"PK\5\6": "an empty zip archive",

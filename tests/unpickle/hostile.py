@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 
 import torch
 
-from tests.generators.checkpoints import hostile_sizes
-from tests.generators.checkpoints.assembler import (
+from tests.unpickle import hostile_sizes
+from tests.unpickle.assembler import (
     COMMAND,
     MODULE,
     Case,
@@ -23,7 +24,7 @@ from tests.generators.checkpoints.assembler import (
     tensor,
     text,
 )
-from tests.generators.checkpoints.samples import SOURCE, dumps, saved
+from tests.unpickle.samples import SOURCE, dumps, saved
 
 NAMES = [
     *("os.system", "posix.system", "nt.system", "os.popen", "os.execv", "os.remove", "shutil.rmtree", "pty.spawn"),
@@ -265,6 +266,25 @@ def _nested() -> Iterator[Case]:
         ),
         "no list of storages": (b"".join([*parts[:4], dumps({}, 2), parts[5]]), "no list of storages"),
         "a storage twice in the list": (b"".join([*parts[:4], dumps(["a", "a"], 2), parts[5]]), "no list of storages"),
+        "two types of one storage": (
+            b"".join(
+                [
+                    *parts[:3],
+                    pickled(
+                        b"("
+                        + persistent_id("storage", "!torch.FloatStorage", "0", "cpu", 2, None)
+                        + persistent_id("storage", "!torch.IntStorage", "0", "cpu", 2, None)
+                        + b"t"
+                    ),
+                    *parts[4:],
+                ]
+            ),
+            "two storages of one name",
+        ),
+        "another number in front of the storage": (
+            b"".join([*parts[:5], struct.pack("<Q", 4), parts[5][8:]]),
+            "a storage: it has 4 numbers, not 3",
+        ),
         "another storage in the list": (
             b"".join([*parts[:4], dumps(["a"], 2), parts[5]]),
             "1 storages, but 1 are asked",

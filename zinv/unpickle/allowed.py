@@ -9,10 +9,10 @@ from typing import Final
 import torch
 
 from zinv.errors import CheckpointError
-from zinv.generators.checkpoints import builders
-from zinv.generators.checkpoints.builders import Args, kind
-from zinv.generators.checkpoints.records import PERSISTENT, Global, Payload, Storage, Stub
-from zinv.generators.checkpoints.source import Budget, shown
+from zinv.unpickle import builders
+from zinv.unpickle.builders import Args, kind
+from zinv.unpickle.records import PERSISTENT, Global, Payload, Storage, Stub
+from zinv.unpickle.source import Budget, shown
 
 RENAMED: Final = {
     "__builtin__": "builtins",

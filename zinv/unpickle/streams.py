@@ -6,12 +6,12 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from zinv.errors import CheckpointError
-from zinv.generators.checkpoints.allowed import STORAGES, Rules
-from zinv.generators.checkpoints.builders import kind
-from zinv.generators.checkpoints.machine import Machine
-from zinv.generators.checkpoints.opcodes import run
-from zinv.generators.checkpoints.records import LARGEST, Global, Payload, Storage
-from zinv.generators.checkpoints.source import Cursor, Span, memory_source
+from zinv.unpickle.allowed import STORAGES, Rules
+from zinv.unpickle.builders import kind
+from zinv.unpickle.machine import Machine
+from zinv.unpickle.opcodes import run
+from zinv.unpickle.records import LARGEST, Global, Payload, Storage
+from zinv.unpickle.source import Cursor, Span, memory_source
 
 MAGIC: Final = 0x1950A86A20F9469CFC6C
 """The first number of a torch stream."""
