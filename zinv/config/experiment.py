@@ -169,7 +169,7 @@ def read_experiment(folder: Path) -> Experiment:
 
 
 def _content(folder: Path, children: tuple[Path, ...] = ()) -> dict[str, Value]:
-    """What a file says, over what the experiment that it extends says; mappings are merged key by key, null takes out."""
+    """What a file says, over what the experiment that it extends says; mappings merge key by key, null takes out."""
     path = folder / "experiment.yaml"
     content = read_yaml(path)
     parent = content.pop("extends", None)
