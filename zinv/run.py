@@ -13,14 +13,18 @@ import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from zinv.altering.images import edit_images, edit_info
 from zinv.chain import Parent, find_parent
 from zinv.config import Config, build, compose, identity, load, run_folder, short_name
 from zinv.config.settings import RunTrainer
 from zinv.data.base import DataSource
 from zinv.data.loading import ImageModule
 from zinv.devices import choose
+from zinv.editing.edits import Plan
+from zinv.editing.moves import Move
 from zinv.errors import ConfigError, DataError, StoreError
 from zinv.evaluation import provenance
+from zinv.evaluation.edits import merge_edits
 from zinv.evaluation.formats import to_terminal
 from zinv.evaluation.records import ProtocolInfo
 from zinv.evaluation.rows import Row
@@ -43,6 +47,7 @@ class Parts:
     method: Inverter
     protocol: Protocol
     parent: Parent | None = None
+    plan: Plan | None = None
 
 
 def evaluate(overrides: Sequence[str], keep: bool = False, fresh: bool = False, group: str | None = None) -> int:
@@ -65,6 +70,8 @@ def evaluate(overrides: Sequence[str], keep: bool = False, fresh: bool = False, 
         _create(path, parts, keep, fresh)
     done = invert(path, parts)
     score_images(Run.open(path), parts.source, parts.method, parts.protocol, done)
+    if parts.plan:
+        edit_images(Run.open(path), parts.source, parts.method, parts.plan, parts.protocol, done)
     done.barrier()
     return finish(path, parts, group) if done.first else 0
 
@@ -78,7 +85,19 @@ def build_parts(config: Config, parent: Parent | None = None) -> Parts:
     source.match(generator.resolution)
     method = build(config, "method", generator=generator, space=space, loss=loss)
     method.seed, method.trace_every, method.start = config["seed"], config["trace"], parent
-    return Parts(config, source, method, build(config, "protocol"), parent)
+    protocol = build(config, "protocol")
+    return Parts(config, source, method, protocol, parent, _plan(config, method, protocol))
+
+
+def _plan(config: Config, method: Inverter, protocol: Protocol) -> Plan | None:
+    """The edits of a run, checked before anything is inverted."""
+    if "direction" not in config:
+        return None
+    view = method.view()
+    plan: Plan = build(config, "direction").plan(method.space, method.generator, view)
+    method.check_move(Move((plan.edits[0].at(1.0),), plan.rule), view)
+    edit_info(plan, protocol)
+    return plan
 
 
 def settings(parts: Parts) -> dict[str, str | int | list[str] | None]:
@@ -184,6 +203,8 @@ def finish(path: Path, parts: Parts, group: str | None) -> int:
 
     run, info = Run.open(path), ProtocolInfo.of(parts.protocol)
     records = run.merge_records(info, parts.source.ids)
+    if parts.plan:
+        merge_edits(run, edit_info(parts.plan, parts.protocol), parts.source.ids)
     failed = sorted(run.failed() & set(parts.source.ids))
     if len(failed) < len(parts.source):
         print(to_terminal(make_table([Row.read(records)])))
@@ -199,7 +220,7 @@ def score(path: str, overrides: Sequence[str]) -> int:
     run = Run.open(path)
     config = load(run.path / "config.yaml")
     protocol = compose([*_choices(overrides), "generator=toy"])["protocol"] if overrides else config["protocol"]
-    parts = build_parts({**config, "protocol": protocol})
+    parts = build_parts({**{group: config[group] for group in config if group != "direction"}, "protocol": protocol})
     _check_same_generator(run, parts.config)
     info = ProtocolInfo.of(parts.protocol)
     score_images(run, parts.source, parts.method, parts.protocol, Ranks.alone())
