@@ -94,7 +94,7 @@ def test_a_key_given_twice(cli: Cli):
 
 def test_missing_weights(cli: Cli):
     said = error(
-        cli("evaluate generator=stylegan2 generator.path=nowhere.safetensors data=toy loss=pixel protocol=pixel")
+        cli("evaluate generator=file generator.path=nowhere.safetensors data=toy loss=pixel protocol=pixel")
     )
     assert said.startswith("nowhere.safetensors: no such weight file. Looked in the working folder, ")
 
@@ -109,13 +109,13 @@ def test_published_weights_that_are_missing_say_where_to_get_them(cli: Cli, monk
 def test_truncated_weights(cli: Cli):
     toy_stylegan2().save(Path("g.safetensors"))
     Path("g.safetensors").write_bytes(Path("g.safetensors").read_bytes()[:5000])
-    said = error(cli("evaluate generator=stylegan2 generator.path=g.safetensors data=toy loss=pixel protocol=pixel"))
+    said = error(cli("evaluate generator=file generator.path=g.safetensors data=toy loss=pixel protocol=pixel"))
     assert said.startswith("g.safetensors: not a readable safetensors file")
 
 
 def test_weights_of_another_kind(cli: Cli):
     write(Path("g.safetensors"), {"x": toy_stylegan2().w_avg}, {"kind": "pnorm"})
-    said = error(cli("evaluate generator=stylegan2 generator.path=g.safetensors data=toy loss=pixel protocol=pixel"))
+    said = error(cli("evaluate generator=file generator.path=g.safetensors data=toy loss=pixel protocol=pixel"))
     assert said == "g.safetensors: it holds pnorm, not a StyleGAN1 or StyleGAN2."
 
 

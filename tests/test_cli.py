@@ -170,7 +170,7 @@ def test_show_prints_what_a_run_would_be_and_its_folder(capsys: pytest.CaptureFi
 
 
 def test_show_without_the_weights_says_so(capsys: pytest.CaptureFixture[str], empty_folder: Path):
-    assert main(["show", "generator=stylegan2", "generator.path=nowhere", "data=toy", "loss=pixel"]) == 0
+    assert main(["show", "generator=file", "generator.path=nowhere", "data=toy", "loss=pixel"]) == 0
     assert "# run folder: not known yet (nowhere: no such weight file." in capsys.readouterr().out
 
 
@@ -200,7 +200,7 @@ needs:
     first, second, third, *rows = capsys.readouterr().out.splitlines()
     assert first == "missing: mine/net; `zinv train model=generator` makes it"
     assert second == "missing: mine/code; `zinv train model=base_code` makes it"
-    assert third.startswith("runs/optimize-z-stylegan2/not known yet: zinv evaluate generator=stylegan2")
+    assert third.startswith("runs/optimize-z-file/not known yet: zinv evaluate generator=file")
     assert len(rows) == 2
 
 

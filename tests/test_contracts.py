@@ -17,7 +17,7 @@ from zinv.metrics.base import Metric
 from zinv.presets import make, preset_names, read_preset
 
 NEED_FOLDERS = {"folder", "ffhq", "celebahq", "celebahq50", "lsun_cat", "masks"}
-NEED_PATHS = {"stylegan2"}
+NEED_PATHS = {"file"}
 
 
 def names(group: str, without: set[str] | None = None) -> list[tuple[str, str]]:

@@ -16,7 +16,9 @@ import pytest
 
 from zinv.check import _split
 from zinv.cli import COMMANDS, _parse, main
-from zinv.config import TRAIN_GROUPS, build, compose, expand, find_experiment, layer
+from zinv.config import TRAIN_GROUPS, build, compose, expand, experiment_names, find_experiment, layer
+from zinv.draw import KINDS
+from zinv.figures.picks import parse
 from zinv.generators.checkpoints.write import SUFFIXES, WRITERS
 from zinv.listing import show_presets
 from zinv.presets import preset_names
@@ -143,6 +145,9 @@ def test_commands_resolve(lab: Path, line: str):
             assert name is None or find_experiment(name)
     elif command == "convert":
         assert given.format in (None, *WRITERS) and Path(given.target).suffix in SUFFIXES
+    elif command == "figure":
+        assert {word for word in given.words if "=" not in word} <= {*KINDS, *experiment_names()}
+        assert parse(given.pick or "first:1")
     else:
         assert command == "table"
 

@@ -185,7 +185,15 @@ def _table(arguments: Arguments) -> int:
     from zinv.sweep import table
 
     flags = (arguments.against, arguments.format or "terminal", arguments.output, arguments.update, arguments.pivot)
-    return table(arguments.paths, *flags)
+    return table(arguments.paths, *flags, arguments.contrasts, arguments.edits)
+
+
+def _figure(arguments: Arguments) -> int:
+    from zinv.draw import figure
+    from zinv.stage import Wishes
+
+    wishes = (arguments.pick, arguments.contrast, arguments.rows, arguments.metric, arguments.strengths)
+    return figure(arguments.words, Wishes(*wishes), arguments.output)
 
 
 def _train(arguments: Arguments) -> int:
@@ -307,9 +315,31 @@ COMMANDS: Final[dict[str, Command]] = {
             Flag(("--format",), "terminal (default), md, latex or csv", choices=("terminal", "md", "latex", "csv")),
             Flag(("--output",), "file to write; prints otherwise", "FILE"),
             Flag(("--pivot",), "one metric, such as mse, with methods down and spaces across", "METRIC"),
+            Flag(("--contrasts",), "an experiment's declared contrasts alone"),
+            Flag(("--edits",), "calibrated edits (direction.amount=…) at equal change"),
             UPDATE,
         ),
         "zinv table runs --pivot mse --format latex",
+    ),
+    "figure": Command(
+        "draw figures of runs that are done, as PDF and PNG",
+        _figure,
+        (
+            Flag(
+                ("words",),
+                "reconstructions, edits, identity, forest, frontier, masks (those that fit, by default); "
+                "an experiment and its overrides, or run folders",
+                "NAME",
+                many=True,
+            ),
+            Flag(("--pick",), "images by rule: worst:2,median:2,best:2, first:6 or seed7:6", "RULE"),
+            Flag(("--contrast",), "what orders them, if not the first declared: F/Z+:F/W+:mse", "ROW:AGAINST:METRIC"),
+            Flag(("--rows",), "labels of rows to draw: W+,Z+,F/Z+", "ROWS"),
+            Flag(("--metric",), "metrics to draw: mse,ssim", "METRICS"),
+            Flag(("--strengths",), "strengths of edits to draw: --strengths=-2,0,2", "NUMBERS"),
+            Flag(("--output",), "folder to write to, instead of figures/NAME", "FOLDER"),
+        ),
+        "zinv figure forest demo",
     ),
     "train": Command(
         "train a network that parts load: a generator, an encoder, a demo network",

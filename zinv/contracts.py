@@ -15,6 +15,8 @@ from torch import Tensor
 
 from zinv.data.base import DataSource
 from zinv.data.folder import safe_id
+from zinv.editing.direction import Direction
+from zinv.editing.moves import Move
 from zinv.generators.base import BaseCode, FeatureEdit, Generator
 from zinv.losses.base import LossTerm
 from zinv.methods.base import Inverter
@@ -318,13 +320,24 @@ class MethodContract(Contract):
     def edit_by_nothing(self) -> None:
         """An edit by nothing is the reconstruction."""
         with torch.no_grad():
-            edited = self._method.edited(self._found, self._found.code)
+            edited = self._method.reconstruct(self._method.moved(self._found, self._found.code))
         _require_equal("the code as it is", edited, self._image)
 
     def stored(self) -> None:
         """What is stored renders the same picture."""
         again = Inversion.join([self._found.image(i) for i in range(len(IDS))])
         _require_equal("the stored reconstruction", self._method.reconstruct(again).detach(), self._image)
+
+    def edits(self) -> None:
+        """An edit moves the code, and by nothing it moves nothing."""
+        method, view = self._method, self._method.view(self._found)
+        width = method.space.code_shape(view)[-1]
+        direction = Direction("any", method.space.coordinates, _randn((1, width)))
+        still = method.edit(self._found, Move.along(direction, [0.0] * len(IDS)))
+        _require_equal("the picture of an edit by 0", method.reconstruct(still).detach(), self._image)
+        moved = method.edit(self._found, Move.along(direction, [3.0] * len(IDS)))
+        changed = (method.reconstruct(moved).detach() - self._image).flatten(1).abs().amax(1)
+        _require(bool((changed > 0).all()), "an edit leaves some picture as it was")
 
     def generator_kept(self) -> None:
         """The generator is left as it was."""

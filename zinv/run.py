@@ -14,14 +14,18 @@ import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from zinv.altering.images import edit_images, edit_info
 from zinv.chain import Start, Startable, find_start
 from zinv.config import Config, build, compose, identity, load, run_folder, short_name
 from zinv.config.settings import RunTrainer
 from zinv.data.base import DataSource
 from zinv.data.loading import ImageModule
 from zinv.devices import choose
+from zinv.editing.edits import Plan
+from zinv.editing.moves import Move
 from zinv.errors import ConfigError, DataError, StoreError
 from zinv.evaluation import provenance
+from zinv.evaluation.edits import merge_edits
 from zinv.evaluation.formats import to_terminal
 from zinv.evaluation.layers import layer_sheet
 from zinv.evaluation.records import ProtocolInfo
@@ -47,6 +51,7 @@ class Parts:
     method: Inverter
     protocol: Protocol
     start: Start | None = None
+    plan: Plan | None = None
 
 
 def evaluate(overrides: Sequence[str], keep: bool = False, fresh: bool = False, group: str | None = None) -> int:
@@ -69,6 +74,8 @@ def evaluate(overrides: Sequence[str], keep: bool = False, fresh: bool = False, 
         _create(path, parts, keep, fresh)
     done = invert(path, parts)
     score_images(Run.open(path), parts.source, parts.method, parts.protocol, done)
+    if parts.plan:
+        edit_images(Run.open(path), parts.source, parts.method, parts.plan, parts.protocol, done)
     done.barrier()
     return finish(path, parts, group) if done.first else 0
 
@@ -87,7 +94,19 @@ def build_parts(config: Config, start: Start | None = None) -> Parts:
         start.prepare(generator, space)
     method.seed, method.trace_every, method.start = config["seed"], config["trace"], start
     method.images = Startable(source, start)
-    return Parts(config, source, method, build(config, "protocol"), start)
+    protocol = build(config, "protocol")
+    return Parts(config, source, method, protocol, start, _plan(config, method, protocol))
+
+
+def _plan(config: Config, method: Inverter, protocol: Protocol) -> Plan | None:
+    """The edits of a run, checked before anything is inverted."""
+    if "direction" not in config:
+        return None
+    view = method.view()
+    plan: Plan = build(config, "direction").plan(method.space, method.generator, view)
+    method.check_move(Move((plan.edits[0].at(1.0),), plan.rule), view)
+    edit_info(plan, protocol)
+    return plan
 
 
 def settings(parts: Parts) -> dict[str, str | int | list[str] | None]:
@@ -193,6 +212,8 @@ def finish(path: Path, parts: Parts, group: str | None) -> int:
 
     run, info = Run.open(path), ProtocolInfo.of(parts.protocol)
     records = run.merge_records(info, parts.source.ids)
+    if parts.plan:
+        merge_edits(run, edit_info(parts.plan, parts.protocol), parts.source.ids)
     failed = sorted(run.failed() & set(parts.source.ids))
     if len(failed) < len(parts.source):
         print(to_terminal(make_table([Row.read(records)])))
@@ -220,7 +241,7 @@ def score(path: str, overrides: Sequence[str]) -> int:
     run = Run.open(path)
     config = load(run.path / "config.yaml")
     protocol = _protocol(config, overrides)
-    parts = build_parts({**config, "protocol": protocol})
+    parts = build_parts({**{group: config[group] for group in config if group != "direction"}, "protocol": protocol})
     _check_same_generator(run, parts.config)
     info = ProtocolInfo.of(parts.protocol)
     score_images(run, parts.source, parts.method, parts.protocol, Ranks.alone())

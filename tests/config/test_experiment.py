@@ -59,7 +59,8 @@ def test_excluded_and_conditional_rows(lab: Path):
 
 
 def test_an_experiment_extends_another(lab: Path):
-    parent = "base: {seed: 3, space: sphere}\nrows: [{method.lr: 1e-2}]\ntable: {columns: [mse], extras: [n]}\ngrid: {seed: [1, 2]}"
+    parent = "base: {seed: 3, space: sphere}\nrows: [{method.lr: 1e-2}]\ntable: {columns: [mse], extras: [n]}"
+    parent += "\ngrid: {seed: [1, 2]}"
     write(lab, parent, "theirs")
     write(lab, "extends: theirs\nbase: {space: ball}\ntable: {columns: [ssim]}\ngrid: null")
     experiment = find_experiment("mine")

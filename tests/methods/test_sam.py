@@ -158,7 +158,7 @@ def test_an_edit_by_nothing_is_the_reconstruction_bit_by_bit(
     built = sam(method("sam", space).space, generator, num_steps=6)
     found = invert(built, target)
     stored = Inversion.join([found.image(i) for i in range(4)])
-    assert torch.equal(built.edited(stored, stored.code), built.reconstruct(found))
+    assert torch.equal(built.reconstruct(built.moved(stored, stored.code)), built.reconstruct(found))
 
 
 def test_an_edit_blends_as_the_released_code_does(target: Tensor):
@@ -173,7 +173,7 @@ def test_an_edit_blends_as_the_released_code_does(target: Tensor):
         full = toy.features(toy.affine(found.code), [point], found.edits)[point] + edit.value
         blended[point] = FeatureEdit(full * mask, 1 - mask)
     expected = toy.synthesis(toy.affine(moved), edits=blended)
-    torch.testing.assert_close(built.edited(found, moved), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(built.reconstruct(built.moved(found, moved)), expected, rtol=1e-5, atol=1e-5)
     assert (expected - built.reconstruct(found)).abs().max() > 0.05
 
 
@@ -184,8 +184,8 @@ def test_what_is_under_a_mask_stays():
     below, above = found.code.clone(), found.code.clone()
     below[:, :4] += 1.0
     above[:, 4:] += 1.0
-    assert torch.equal(built.edited(found, below), built.reconstruct(found))
-    assert (built.edited(found, above) - built.reconstruct(found)).abs().max() > 0.01
+    assert torch.equal(built.reconstruct(built.moved(found, below)), built.reconstruct(found))
+    assert (built.reconstruct(built.moved(found, above)) - built.reconstruct(found)).abs().max() > 0.01
 
 
 def test_soft_masks_keep_the_inversion_too(target: Tensor):
@@ -194,7 +194,9 @@ def test_soft_masks_keep_the_inversion_too(target: Tensor):
     assert found.maps is not None
     soft = found.maps["mask/b8.out"]
     assert ((soft > 0.01) & (soft < 0.99)).any()
-    torch.testing.assert_close(built.edited(found, found.code), built.reconstruct(found), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        built.reconstruct(built.moved(found, found.code)), built.reconstruct(found), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_where_a_code_has_no_w_the_terms_on_w_are_left_out_and_told(target: Tensor):

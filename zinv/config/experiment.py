@@ -44,15 +44,21 @@ class Contrast:
         row: label of the row that is claimed to be as good or better.
         against: label of the row it is compared with.
         metric: column, such as `mse`.
-        margin: of non-inferiority, in the metric's unit.
-        direction: on which side of the margin the claim lies.
+        margin: 0 or more: by how much the row may be worse, has to be better, or may differ.
+        direction: which values are better; as the metric says, by default.
+        claim: not worse, better, or as good.
+        unit: of the margin: the metric's own, decibels of each image's ratio, or percent of the other row's mean.
+        test: paired t-test, Wilcoxon's signed ranks, or the paper's: a t-test with a margin of 1e-8.
     """
 
     row: str
     against: str
     metric: str
     margin: float = 0.0
-    direction: Literal["less", "greater"] = "less"
+    direction: Literal["less", "greater"] | None = None
+    claim: Literal["noninferior", "superior", "equivalent"] = "noninferior"
+    unit: Literal["own", "dB", "percent"] = "own"
+    test: Literal["t", "wilcoxon", "paper"] = "t"
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,7 @@ class Experiment:
         needs: what must exist first.
         contrasts: comparisons declared beforehand.
         control: the row whose share of the gain is told.
+        replication: how many images of each row are run again with another seed, which gives the table its floor.
     """
 
     name: str
@@ -118,6 +125,7 @@ class Experiment:
     needs: tuple[Need, ...] = ()
     contrasts: tuple[Contrast, ...] = ()
     control: Control | None = None
+    replication: int = 0
 
 
 RECORDS = {"when": When, "needs": Need, "contrasts": Contrast}

@@ -28,12 +28,14 @@ NOT_COUNTED: Final[dict[str, tuple[str, ...]]] = {
 def identity(config: Config) -> dict[str, Any]:
     """What moves a number of a run: parts by class and settings, weights by sha256, seed and precision.
 
-    Not counted: the run's name, folder and trace, paths, number of images, devices, loading, logger and protocol.
+    Not counted: the run's name, folder and trace, paths, number of images, devices, loading, logger, protocol, edits.
 
     Raises:
         WeightsError: a weight file that is not there.
     """
-    counted = [group for group in PARTS if group in config and group not in ("trainer", "logger", "protocol")]
+    counted = [
+        group for group in PARTS if group in config and group not in ("trainer", "logger", "protocol", "direction")
+    ]
     parts = {group: _content(group, config[group], group) for group in counted}
     parent = {"start": start_identity(config["start"])} if config.get("start") else {}
     return {"seed": config["seed"], "precision": config["trainer"]["precision"], **parts, **parent}

@@ -22,7 +22,7 @@ PARTS: Final[dict[str, str]] = {
     "loss": "zinv.losses.base.Loss",
     "data": "zinv.data.base.DataSource",
     "protocol": "zinv.metrics.protocol.Protocol",
-    "direction": "zinv.directions.base.Direction",
+    "direction": "zinv.editing.edits.Edits",
     "model": "zinv.training.base.Trainee",
     "trainer": "zinv.config.settings.TrainerSettings",
     "logger": "zinv.config.settings.LoggerSettings",
@@ -33,6 +33,8 @@ PARTS: Final[dict[str, str]] = {
 
 GROUPS: Final = tuple(group for group in PARTS if group not in ("term", "metric"))
 RUN_GROUPS: Final = ("generator", "space", "method", "loss", "data", "protocol", "trainer", "logger")
+ON_REQUEST: Final = ("direction",)
+"""Groups that a run has only if something is chosen for them."""
 TRAIN_GROUPS: Final = ("model", "trainer", "logger")
 OWN_PARTS: Final = ("segmentation",)
 """Groups whose choice belongs to one other part, and is built with it."""

@@ -44,6 +44,7 @@ class Generator(nn.Module, ABC):
         first_ws: the row of the whole generator that this view's row 0 is.
         points: where features can be taken or changed: "b16.conv0" (base code), "b16.out" (after block and toRGB).
         style_dims: widths of the styles, lowest layer first.
+        style_names: their layers, `b16.conv0`.
         sha256: digest of the content; statistics and encoders are tied to it.
         trained: False for the toys, which may be used with untrained encoders.
         w_per_layer: the mapping network gives each row a w of its own, so there is no W.
@@ -62,6 +63,7 @@ class Generator(nn.Module, ABC):
     first_ws: int = 0
     points: tuple[str, ...]
     style_dims: tuple[int, ...]
+    style_names: tuple[str, ...]
     sha256: str
 
     @abstractmethod

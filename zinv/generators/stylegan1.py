@@ -51,6 +51,7 @@ class StyleGAN1(Generator):
         self.resolution, self.z_dim, self.w_dim = arch.resolution, arch.z_dim, arch.w_dim
         self.w_per_layer = arch.w_per_layer
         self.style_dims = tuple(2 * arch.channels[names.index(name) // 2] for name in self.layers)
+        self.style_names = tuple(self.layers)
         self.points = tuple(_points(arch, start))
         self.sha256 = sha256 or digest(self.tensors())
 

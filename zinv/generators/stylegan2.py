@@ -51,6 +51,7 @@ class StyleGAN2(Generator):
         self.num_ws = arch.num_ws - self.first_ws
         self.resolution, self.z_dim, self.w_dim = arch.resolution, arch.z_dim, arch.w_dim
         self.style_dims = tuple(layer.dim for layer in self.layers)
+        self.style_names = tuple(layer.name for layer in self.layers)
         self.points = tuple(_points(arch, start))
         self.sha256 = sha256 or digest(self.tensors())
 

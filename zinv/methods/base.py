@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from zinv.data.sampler import Batch
-from zinv.errors import StoreError
+from zinv.editing.moves import Move
+from zinv.errors import ConfigError, StoreError
 from zinv.generators.base import Generator
 from zinv.losses.base import Loss
 from zinv.methods.descent import Terms, Trace, weighted_sum
@@ -80,9 +81,64 @@ class Inverter(L.LightningModule, ABC):
     def reconstruct(self, inversion: Inversion) -> Tensor:
         """Synthesise `(N, 3, R, R)` from what an inversion holds."""
 
-    def edited(self, inversion: Inversion, code: Tensor) -> Tensor:
-        """Synthesise `(N, 3, R, R)` with another code, moved from the inversion's; with its own, its reconstruction."""
-        return self.reconstruct(replace(inversion, code=code))
+    def moved(self, inversion: Inversion, code: Tensor) -> Inversion:
+        """The inversion with another code; with its own, it renders its reconstruction."""
+        return replace(inversion, code=code)
+
+    def view(self, inversion: Inversion | None = None) -> Generator:
+        """What the codes are of: the generator, or what is left of it above an inversion's base code."""
+        return self.generator.above(inversion.base[0]) if inversion and inversion.base else self.generator
+
+    @torch.no_grad()
+    def edit(self, inversion: Inversion, move: Move) -> Inversion:
+        """The inversion with its code moved; base codes too if the move says so, and nothing else.
+
+        Raises:
+            ConfigError: the move cannot be made here, as `check_move` says.
+        """
+        view = self.view(inversion)
+        self.check_move(move, view)
+        code = move(self.space, view, inversion.code)
+        base = self._moved_base(inversion, code) if move.rule.base == "moved" else inversion.base
+        return replace(self.moved(inversion, code), base=base, losses={}, trace=None)
+
+    @torch.no_grad()
+    def interpolate(self, a: Inversion, b: Inversion, t: float) -> Inversion:
+        """From a at t = 0 to b at t = 1: codes on their space's own path, all else on a line.
+
+        Raises:
+            StoreError: they are not of one method.
+        """
+        ends = Inversion.join([a.image(i) for i in range(len(a))] + [b.image(i) for i in range(len(b))])
+        first, last = ends.part(0, len(a)).tensors(), ends.part(len(a), len(ends)).tensors()
+        between = {name: torch.lerp(x.float(), last[name].float(), t).to(x.dtype) for name, x in first.items()}
+        between["code"] = self.space.interpolate(a.code, b.code, t)
+        return Inversion.join([({name: x[i] for name, x in between.items()}, ends.metadata()) for i in range(len(a))])
+
+    def check_move(self, move: Move, view: Generator) -> None:
+        """Raise an error if a move cannot be made with codes on a view of the generator; says what can.
+
+        Raises:
+            ConfigError: a direction of another space or of rows below the view, or a rule that it has no use for.
+            WeightsError: a direction of another generator.
+        """
+        move.check(self.space, view)
+        if move.rule.base == "moved" and self.space.code_shape(view) != self.space.code_shape(self.generator):
+            raise ConfigError(
+                f"direction.base=moved: {self.label} has no codes for the rows below its base code. "
+                "Choose from: space=z, w, pn."
+            )
+
+    def _moved_base(self, inversion: Inversion, code: Tensor) -> tuple[str, Tensor] | None:
+        """A base code f + phi(moved) - phi(code), phi being the generator's own feature at its point."""
+        if inversion.base is None:
+            return None
+        point, feature = inversion.base
+        before, after = (self._feature(x, point) for x in (inversion.code, code))
+        return point, feature + after - before
+
+    def _feature(self, code: Tensor, point: str) -> Tensor:
+        return self.generator.features(self.space.to_styles(self.generator, code), [point])[point]
 
     def num_scalars(self) -> int:
         """Numbers that are optimised for an image."""

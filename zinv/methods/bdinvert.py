@@ -106,6 +106,9 @@ class BDInvert(Inverter):
         found = Inversion(code.detach(), base=(self.point, feature.detach()))
         return finished(found, lambda: terms(code, feature), weights, trace)
 
+    def view(self, inversion: Inversion | None = None) -> Generator:
+        return self.above
+
     def reconstruct(self, inversion: Inversion) -> Tensor:
         assert inversion.base is not None
         return self._image(inversion.code, inversion.base[1])

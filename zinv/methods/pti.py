@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from zinv.data.sampler import Batch
+from zinv.editing.moves import Move
 from zinv.errors import ConfigError, StoreError, WeightsError, suggest
 from zinv.generators.base import Generator
 from zinv.losses.base import Loss
@@ -170,6 +171,20 @@ class PTI(Inverter):
             weights = {name: own[name] + x[i : i + 1].to(own[name].dtype) for name, x in differences.items()}
             images.append(painter.stacked(weights, replace(inversion.part(i, i + 1), weights=None)))
         return torch.cat(images)
+
+    def check_move(self, move: Move, view: Generator) -> None:
+        if not self.keep_weights:
+            raise ConfigError("method.keep_weights=false: edits are made with the tuned weights; keep them.")
+        super().check_move(move, view)
+
+    def edit(self, inversion: Inversion, move: Move) -> Inversion:
+        """The moved pivot under the tuned weights (Roich et al. 2022, section 3.2).
+
+        Raises:
+            StoreError: they were not kept.
+        """
+        self._differences(inversion)
+        return super().edit(inversion, move)
 
     def _differences(self, inversion: Inversion) -> Stack:
         if inversion.weights is None:

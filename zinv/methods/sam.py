@@ -178,8 +178,8 @@ class SAM(Inverter):
     def reconstruct(self, inversion: Inversion) -> Tensor:
         return self._image(inversion.code, inversion.edits, "const")
 
-    def edited(self, inversion: Inversion, code: Tensor) -> Tensor:
-        """Synthesise with another code; under a point's mask features stay those of the reconstruction.
+    def moved(self, inversion: Inversion, code: Tensor) -> Inversion:
+        """With another code; under a point's mask features stay those of the reconstruction.
 
         `x (1 - m) + F m` at each point, F with the change and x without, as in the released code; under soft masks
         x's difference from what it was is blended instead, so that an edit by nothing still changes nothing.
@@ -190,7 +190,7 @@ class SAM(Inverter):
         for point, edit in edits.items():
             mask = maps[f"mask/{point}"].to(code)
             kept[point] = FeatureEdit(before[point] + edit.value - (1 - mask) * before[point], 1 - mask)
-        return self._image(code, kept or None, "const")
+        return replace(inversion, code=code, edits=kept or None)
 
     def _layers(self, target: Tensor, ids: Sequence[str]) -> tuple[Layers, dict[int, str]]:
         """The layers of a batch, and why an image has none after all."""

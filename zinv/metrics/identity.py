@@ -33,6 +33,7 @@ class IdentitySimilarity(Metric):
     label, name, higher_is_better = "identity", "identity", True
     network = "VGGFace2 InceptionResnetV1"
     smallest_face = 20
+    sees = "identity"
 
     def __init__(self, weights: Weights = "vggface2") -> None:
         super().__init__()

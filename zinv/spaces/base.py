@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from zinv.errors import ConfigError
 from zinv.generators.base import Generator, Styles
-from zinv.seeding import Rngs, image_rng
+from zinv.seeding import Rngs, image_rng, randn
 
 SPREAD_SAMPLES = 10_000
 
@@ -53,6 +53,13 @@ class LatentSpace(nn.Module, ABC):
     def from_rows(self, generator: Generator, rows: Tensor) -> Tensor:
         """`(N, num_rows, D)` in the space's own coordinates to a code; S takes rows of w."""
 
+    def draw(self, generator: Generator, rngs: Rngs) -> Tensor:
+        """Codes `(N, *K)` of the prior, each row from a draw of its own; what directions are fitted on."""
+        z = randn((self.num_rows(generator), generator.z_dim), rngs).to(generator.w_avg)
+        if self.coordinates == "z":
+            return self.from_rows(generator, z)
+        return self.from_rows(generator, generator.map_rows(z))
+
     @abstractmethod
     def to_ws(self, generator: Generator, code: Tensor) -> Tensor | None:
         """`(N, num_ws, w_dim)`, truncated; None for S, whose codes have no w."""
@@ -91,6 +98,10 @@ class LatentSpace(nn.Module, ABC):
             kept = [row - generator.first_ws for row in rows]
             mask = torch.tensor([float(i in kept) for i in range(code.shape[1])], device=code.device)
             delta = delta * mask[:, None]
+        return self.retract(code + delta)
+
+    def flow(self, code: Tensor, delta: Tensor) -> Tensor:
+        """What ever more and smaller moves by parts of `delta`, each retracted, lead to; by default one such move."""
         return self.retract(code + delta)
 
     def interpolate(self, a: Tensor, b: Tensor, t: float) -> Tensor:

@@ -23,13 +23,13 @@ class _Whitened(LatentSpace):
 
     Args:
         penalty_weight: .01 in BDInvert.
-        mean_over: the mean of the penalty is over the rows that matter, or over all rows of the whole generator, also
-            those below a base code, as the released code has it.
         statistics: a file or folder of P_N statistics; "auto" finds those of the generator, or computes and keeps them.
         truncation_psi: drawn towards w_avg by this factor; 1 is none.
         truncation_cutoff: rows below it are truncated; all if None.
         start: w_avg, one prior draw, or the best of `num_candidates` draws by the method's loss.
         num_candidates: draws tried with start=best_of_k.
+        mean_over: the mean of the penalty is over the rows that matter, or over all rows of the whole generator, also
+            those below a base code, as the released code has it.
     """
 
     coordinates = "w"
@@ -38,12 +38,12 @@ class _Whitened(LatentSpace):
     def __init__(
         self,
         penalty_weight: NonNegative = 0.01,
-        mean_over: Literal["rows", "all"] = "rows",
         statistics: Weights = "auto",
         truncation_psi: float = 1.0,
         truncation_cutoff: Whole | None = None,
         start: Start = "mean",
         num_candidates: Count = 100,
+        mean_over: Literal["rows", "all"] = "rows",
     ):
         super().__init__()
         self.penalty_weight, self.mean_over, self.source = penalty_weight, mean_over, statistics
