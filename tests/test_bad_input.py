@@ -93,9 +93,7 @@ def test_a_key_given_twice(cli: Cli):
 
 
 def test_missing_weights(cli: Cli):
-    said = error(
-        cli("evaluate generator=file generator.path=nowhere.safetensors data=toy loss=pixel protocol=pixel")
-    )
+    said = error(cli("evaluate generator=file generator.path=nowhere.safetensors data=toy loss=pixel protocol=pixel"))
     assert said.startswith("nowhere.safetensors: no such weight file. Looked in the working folder, ")
 
 

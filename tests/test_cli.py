@@ -55,10 +55,10 @@ def error(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("run demo seed=1 --update", ("run_experiment", "demo", ["seed=1"], False, False, True, None)),
         ("run demo --jobs 3 --keep", ("run_experiment", "demo", [], True, False, False, 3)),
         ("score runs/a protocol=pixel", ("score", "runs/a", ["protocol=pixel"])),
-        ("table a b", ("table", ["a", "b"], None, "terminal", None, False, None)),
+        ("table a b", ("table", ["a", "b"], None, "terminal", None, False, None, False, False)),
         (
             "table a --against Z --format latex --output t.tex --update --pivot space",
-            ("table", ["a"], "Z", "latex", "t.tex", True, "space"),
+            ("table", ["a"], "Z", "latex", "t.tex", True, "space", False, False),
         ),
         ("train model=identity --fresh", ("train", ["model=identity"], True)),
         ("check mylab.Z", ("check", "mylab.Z")),
@@ -189,7 +189,7 @@ def test_a_dry_run_says_once_what_is_missing(capsys: pytest.CaptureFixture[str],
     folder.mkdir(parents=True)
     (folder / "experiment.yaml").write_text(
         """
-base: {generator: stylegan2, generator.path: mine/net, data: toy, loss: pixel, protocol: pixel}
+base: {generator: file, generator.path: mine/net, data: toy, loss: pixel, protocol: pixel}
 rows: [{space: z}, {space: w}, {space: pn, space.statistics: nowhere}]
 needs:
   - {file: mine/net, command: train model=generator}
@@ -208,7 +208,7 @@ def test_a_dry_run_says_once_what_no_command_makes(capsys: pytest.CaptureFixture
     folder = empty_folder / "experiments" / "mine"
     folder.mkdir(parents=True)
     (folder / "experiment.yaml").write_text(
-        "base: {generator: stylegan2, generator.path: mine/net, data: toy, loss: pixel}\ngrid: {seed: [0, 1]}"
+        "base: {generator: file, generator.path: mine/net, data: toy, loss: pixel}\ngrid: {seed: [0, 1]}"
     )
     assert main(["run", "mine", "--dry-run"]) == 0
     first, *rows = capsys.readouterr().out.splitlines()

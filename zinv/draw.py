@@ -255,12 +255,13 @@ def _edit_lines(
     images: Sequence[str],
 ) -> list[Line]:
     lines = []
+    infos = {label: read_edits(stage.run(stage.rows[label]).path)[0].edits for label in frames}
     for name in images:
         (shown,) = _targets(stage, [name])
         for label, frame in frames.items():
             run, found = stage.run(stage.rows[label]), [edits.at(frame, name, direction, x) for x in strengths]
             values = ["" if row is None else f"{float(str(row[metric.name])):.2f}" for row in found]
-            pictures = [edits.edited_picture(run.path, name, direction, x) for x in strengths]
+            pictures = [edits.edited_picture(run.path, infos[label], name, direction, x) for x in strengths]
             lines.append(Line(label, [shown, run.read(name).reconstruction, *pictures], ["", "", *values]))
     return lines
 

@@ -94,7 +94,7 @@ def test_needs_and_contrasts_are_typed(lab: Path):
     write(lab, text)
     experiment = find_experiment("mine")
     assert experiment.needs == (Need("p_n/toy", "train model=fitting"),)
-    assert experiment.contrasts == (Contrast("F/Z+", "F/W+", "mse", 1e-8, "less"),)
+    assert experiment.contrasts == (Contrast("F/Z+", "F/W+", "mse", 1e-8),)
     assert experiment.control == Control("F alone", "W+", "best", "mse")
     assert experiment.folder == lab / "experiments" / "mine"
 

@@ -10,6 +10,7 @@ import pandas as pd
 from torch import Tensor
 
 from zinv.errors import ProtocolError, suggest
+from zinv.evaluation.edits import EditInfo, picture_path
 from zinv.images import read_image
 
 CHANGE: Final = ("judge_change", "attribute_change", "w_change")
@@ -27,9 +28,9 @@ def column(frame: pd.DataFrame, asked: str) -> str:
     return asked
 
 
-def edited_picture(folder: Path, image: str, direction: str, strength: float) -> Tensor | None:
-    """An edited picture `(3, R, R)` in [-1, 1], if it was kept: `images/ID/edits/DIRECTION/STRENGTH.png`."""
-    path = folder / "images" / image / "edits" / direction / f"{strength:g}.png"
+def edited_picture(folder: Path, edits: EditInfo, image: str, direction: str, strength: float) -> Tensor | None:
+    """An edited picture `(3, R, R)` in [-1, 1] of a run folder, if it was kept (`direction.keep`)."""
+    path = picture_path(folder, edits, image, direction, strength)
     return read_image(path) if path.is_file() else None
 
 
