@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from zinv.evaluation.statistics import mean_interval
+
+from zinv.statistics import mean_interval
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 ROWS = {

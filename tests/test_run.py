@@ -292,6 +292,7 @@ def test_a_row_on_several_devices_is_a_process_of_its_own(cli: Cli, experiment: 
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(jobs.subprocess, "run", note)
+    monkeypatch.setattr(sweep, "read_rows", lambda *_: [])
     monkeypatch.setattr(sweep, "show_tables", lambda *_: None)
     assert cli("run tiny trainer.devices=2 logger=wandb --keep").status == 0
     first, second = commands

@@ -66,9 +66,17 @@ def test_only_the_mode_none_sees_the_norm_of_z(toy: Generator, kind: type[Z] | t
     assert not torch.allclose(unbounded.to_ws(toy, 3 * code), on_sphere, atol=0.1)
 
 
-@pytest.mark.parametrize("mode", ["explicit", "implicit", "none"])
-def test_retract_is_geometric_whatever_the_mode(mode: str):
+@pytest.mark.parametrize("mode", ["explicit", "implicit"])
+def test_retract_is_geometric_also_where_steps_are_free(mode: str):
     torch.testing.assert_close(Z(retraction=mode).retract(drawn(2, 16)).norm(dim=-1), torch.full((2,), RADIUS))  # type: ignore[arg-type]
+
+
+def test_an_unbounded_z_has_nothing_to_retract_to():
+    a, b = drawn(2, 16), drawn(2, 16) + 1
+    unbounded = Z(retraction="none")
+    assert torch.equal(unbounded.retract(a), a)
+    torch.testing.assert_close(unbounded.flow(a, b), a + b)
+    torch.testing.assert_close(unbounded.interpolate(a, b, 0.25), 0.75 * a + 0.25 * b)
 
 
 def test_z_gives_every_row_the_same_w(toy: Generator):

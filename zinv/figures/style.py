@@ -99,7 +99,7 @@ def math(label: str) -> str:
     r"""A row's label in the paper's notation.
 
     >>> math("F/Z+")
-    '$\\\\mathcal{F}/\\\\mathcal{Z}^{+}$'
+    '$\\mathcal{F}/\\mathcal{Z}^{+}$'
     """
     return space_latex(label)
 

@@ -93,16 +93,16 @@ class _Sphere(LatentSpace):
         self.num_starts = num_candidates if start == "best_of_k" else 1
 
     def retract(self, code: Tensor) -> Tensor:
-        return onto_sphere(code)
+        return code if self.retraction == "none" else onto_sphere(code)
 
     def after_step(self, code: Tensor) -> Tensor:
         return onto_sphere(code) if self.retraction == "explicit" else code
 
     def flow(self, code: Tensor, delta: Tensor) -> Tensor:
-        return sphere_flow(code, delta)
+        return code + delta if self.retraction == "none" else sphere_flow(code, delta)
 
     def interpolate(self, a: Tensor, b: Tensor, t: float) -> Tensor:
-        return slerp(onto_sphere(a), onto_sphere(b), t)
+        return torch.lerp(a, b, t) if self.retraction == "none" else slerp(onto_sphere(a), onto_sphere(b), t)
 
     def spread(self, generator: Generator) -> Tensor:
         return torch.ones(self.code_shape(generator), device=generator.w_avg.device)
