@@ -95,6 +95,8 @@ def test_a_key_given_twice(cli: Cli):
 def test_missing_weights(cli: Cli):
     said = error(cli("evaluate generator=file generator.path=nowhere.safetensors data=toy loss=pixel protocol=pixel"))
     assert said.startswith("nowhere.safetensors: no such weight file. Looked in the working folder, ")
+    said = error(cli("evaluate generator=file generator.path= data=toy loss=pixel protocol=pixel"))
+    assert said.startswith("'': no such weight file. Looked in the working folder, ")
 
 
 def test_published_weights_that_are_missing_say_where_to_get_them(cli: Cli, monkeypatch: pytest.MonkeyPatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -68,11 +69,18 @@ def test_a_clamp_that_acts_cannot_be_left_out(cli: Cli):
         ("e.pth b.pt", "e.pth: no generator; it is BDInvert base-code encoder: width 4, "),
         ("a.safetensors b.pt --format onnx", "zinv convert: argument --format: invalid choice: 'onnx'"),
         ("a.safetensors", "zinv convert: give OUT."),
+        ("a.safetensors /proc/b.pt", "OUT=/proc/b.pt: it cannot be written (No such file or directory)."),
+        ("a.safetensors /proc/b.safetensors", "OUT=/proc/b.safetensors: it cannot be written (No such file or"),
+        ("folder b.pt", "folder: a folder without arrays (.npy), no weight file."),
+        ("arrays b.pt", "arrays: it is not a file."),
     ],
 )
 def test_mistakes_are_one_line(cli: Cli, line: str, words: str):
     stylegan2().save(Path("a.safetensors"))
     torch.save({"encoder": BaseCodeEncoder(16, 6, 4, 12).state_dict()}, "e.pth")
+    Path("folder").mkdir()
+    Path("arrays").mkdir()
+    np.save("arrays/mean.npy", np.zeros(3))
     said = cli(f"convert {line}")
     assert said.status == 2
     assert said.err.count("\n") == 1 and words in said.err

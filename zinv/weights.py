@@ -99,7 +99,7 @@ def find(name: str) -> Path:
 
 def locate(name: str) -> Path | None:
     """The file or folder of a weight name or path, its content unchecked; None if there is none."""
-    if _is_there(Path(name)):
+    if name and _is_there(Path(name)):
         return Path(name)
     published = PUBLISHED.get(name)
     if published and published.folder:
@@ -130,8 +130,10 @@ def published_as(name: str) -> str | None:
 def _missing(name: str) -> str:
     looked, entry = ", ".join(str(folder) for folder in folders()), published_as(name)
     if entry is None:
-        known = {*names(), *PUBLISHED}
-        return f"{name}: no such weight file. Looked in the working folder, {looked}. {suggest(name, known)}"
+        if name and os.path.isdir(name):
+            return f"{name}: a folder without arrays (.npy), no weight file."
+        shown, known = name or "''", {*names(), *PUBLISHED}
+        return f"{shown}: no such weight file. Looked in the working folder, {looked}. {suggest(name, known)}"
     published, file = PUBLISHED[entry], PUBLISHED[entry].files[0]
     digest = f"sha256 {file.sha256[:8]}…" if file.sha256 else "sha256 unknown"
     where = f"the folder {entry} of one of" if published.folder else "one of"

@@ -67,7 +67,12 @@ def _read(span: Span, classes: Collection[tuple[str, str]]) -> object:
         return read_archive(span, classes)
     if (other := _other(head)) is not None:
         raise CheckpointError(f"{other}, which is not a pickled checkpoint")
-    return read_stream(span, classes)
+    try:
+        return read_stream(span, classes)
+    except CheckpointError as error:
+        if head.isascii() and head.decode().replace("\n", "").replace("\r", "").replace("\t", "").isprintable():
+            raise CheckpointError(f"text, and no pickle of protocol 0 ({error})") from None
+        raise
 
 
 def _other(head: bytes) -> str | None:

@@ -75,7 +75,8 @@ def line(checkpoint: Checkpoint, findings: Findings, sha256: str) -> str:
     parts += [f"sha256 {sha256[:16]}…", *checkpoint.notes]
     if findings.confirmed:
         parts.append(f"{' and '.join(findings.confirmed)} confirmed")
-    return ", ".join(parts) + "".join(f"; DOUBT: {doubt}" for doubt in findings.doubts) + "."
+    said = ", ".join(parts) + "".join(f"; DOUBT: {doubt}" for doubt in findings.doubts)
+    return said if said.endswith("?") else f"{said}."
 
 
 def _shown(checkpoint: Checkpoint) -> str:

@@ -72,5 +72,11 @@ def remarks(generator: Writable, format: str) -> list[str]:
 def _save(content: dict[str, object], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    torch.save(content, temporary)
-    temporary.replace(path)
+    try:
+        with open(
+            temporary, "wb"
+        ) as file:  # torch's own way to a path raises a RuntimeError where it cannot be written
+            torch.save(content, file)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
