@@ -75,7 +75,7 @@ def _save(content: dict[str, object], path: Path) -> None:
     try:
         with open(
             temporary, "wb"
-        ) as file:  # torch's own way to a path raises a RuntimeError where it cannot be written
+        ) as file:  # given a path, torch raises a RuntimeError
             torch.save(content, file)
         temporary.replace(path)
     finally:
