@@ -33,7 +33,7 @@ import plain  # noqa: E402
 import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from zinv.generators.stylegan2 import StyleGAN2, new_stylegan2  # noqa: E402
+from zinv.generators.stylegan2 import StyleGAN2  # noqa: E402
 from zinv.images import resize  # noqa: E402
 from zinv.losses.base import Loss  # noqa: E402
 from zinv.losses.perceptual import LPIPSTerm  # noqa: E402
@@ -92,7 +92,7 @@ def config_f(resolution: int, max_width: int = 512, z_dim: int = 512, seed: int 
     sides = [4 * 2**k for k in range(int(math.log2(resolution)) - 1)]
     channels = tuple(min(32768 // side, max_width) for side in sides)
     torch.manual_seed(seed)
-    generator = new_stylegan2(StyleGAN2Architecture(resolution, channels, z_dim, z_dim, mapping_layers=8))
+    generator = StyleGAN2.new(StyleGAN2Architecture(resolution, channels, z_dim, z_dim, mapping_layers=8))
     for name, tensor in generator.tensors().items():
         if name.endswith(("bias", "noise_strength")) and "affine" not in name:
             tensor.add_(0.1 * torch.randn(tensor.shape))

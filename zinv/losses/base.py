@@ -44,6 +44,26 @@ class LossTerm(nn.Module, ABC):
         """Values `(N,)` of images `(N, 3, H, W)` in [-1, 1], not clipped, and their codes `(N, *K)`."""
 
 
+class FeatureTerm(LossTerm):
+    """A term that compares what one network makes of both pictures."""
+
+    @abstractmethod
+    def features(self, image: Tensor) -> Prepared:
+        """Features of images `(N, 3, H, W)`."""
+
+    @abstractmethod
+    def distance(self, a: Prepared, b: Prepared) -> Tensor:
+        """`(N,)` between two sets of features."""
+
+    def prepare(self, target: Tensor) -> Prepared:
+        """Features of the targets."""
+        return self.features(target)
+
+    def forward(self, image: Tensor, code: Tensor, prepared: Prepared) -> Tensor:
+        """See `LossTerm`."""
+        return self.distance(self.features(image), prepared)
+
+
 class Loss(nn.Module):
     """A weighted sum of terms, image by image. Terms that ask for parts are there once `over` has handed them over.
 
