@@ -12,6 +12,7 @@ from typing import Generic, Self, TypeVar
 
 from torch import Tensor
 
+from zinv.arithmetic import heavy
 from zinv.errors import ConfigError
 from zinv.generators.base import BaseCode, FeatureEdit, Generator, Noise, Styles, Unfilled, fill
 from zinv.networks import stylegan1, stylegan2
@@ -152,7 +153,8 @@ class StyleGAN(Generator, Generic[Architecture]):
         by_name = dict(zip(self.style_names, styles, strict=True))
         changes = {point: (edit.value, edit.keep) for point, edit in (edits or {}).items()}
         found: tuple[Tensor, dict[str, Tensor]]
-        found = self.synthesis_network(by_name, self._noise(noise), base, changes, taps)
+        with heavy(self.w_avg.device):
+            found = self.synthesis_network(by_name, self._noise(noise), base, changes, taps)
         return found
 
     def _noise(self, noise: Noise) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from zinv.arithmetic import full, heavy
 from zinv.errors import ConfigError, suggest
 from zinv.presets import chosen, kinds, make, parameters
 from zinv.values import article, spell
@@ -45,7 +46,7 @@ class LossTerm(nn.Module, ABC):
 
 
 class FeatureTerm(LossTerm):
-    """A term that compares what one network makes of both pictures."""
+    """A term that compares what one network makes of both pictures, alone in the chosen arithmetic (`heavy`)."""
 
     @abstractmethod
     def features(self, image: Tensor) -> Prepared:
@@ -57,11 +58,19 @@ class FeatureTerm(LossTerm):
 
     def prepare(self, target: Tensor) -> Prepared:
         """Features of the targets."""
-        return self.features(target)
+        with heavy(target.device):
+            return _full(self.features(target))
 
     def forward(self, image: Tensor, code: Tensor, prepared: Prepared) -> Tensor:
         """See `LossTerm`."""
-        return self.distance(self.features(image), prepared)
+        with heavy(image.device):
+            found = _full(self.features(image))
+        with torch.autocast(image.device.type, enabled=False):
+            return self.distance(found, prepared)
+
+
+def _full(features: Prepared) -> Prepared:
+    return full(features) if isinstance(features, Tensor) else tuple(map(full, features))
 
 
 class Loss(nn.Module):

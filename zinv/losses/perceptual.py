@@ -43,11 +43,11 @@ class LPIPSTerm(FeatureTerm):
         self.size, self.resize, self.target_resize = size, resize, target_resize
 
     def prepare(self, target: Tensor) -> Prepared:
-        """Taps of the resized target."""
-        return self.lpips.taps(resize(target, self._size(target), self.target_resize))
+        """Taps of the target, resized by its own filter."""
+        return super().prepare(resize(target, self._size(target), self.target_resize))
 
     def features(self, image: Tensor) -> Prepared:
-        """Taps of the resized reconstruction."""
+        """Taps of the resized image."""
         return self.lpips.taps(resize(image, self._size(image), self.resize))
 
     def distance(self, a: Prepared, b: Prepared) -> Tensor:
