@@ -130,22 +130,31 @@ def invert(
     first = feature
     z, feature = z.clone().requires_grad_(True), feature.clone().requires_grad_(True)
     optimizer = torch.optim.Adam([z, feature], lr=lr)
-
-    def losses() -> Tensor:
-        image = synthesis(weights, mapping(weights, z), feature, target.shape[-1])
-        mse = F.mse_loss(image, target, reduction="none").mean([1, 2, 3])
-        distance = perceptual(resized(image, small_target.shape[-1]), small_target)
-        return mse + 10 * distance.view(-1) + 10 * (feature - first).pow(2).mean([1, 2, 3])
-
     for _ in range(num_steps):
         optimizer.zero_grad()
-        losses().sum().backward()
+        losses(weights, perceptual, target, small_target, z, feature, first).sum().backward()
         optimizer.step()
         with torch.no_grad():
             z.copy_(onto_sphere(z))
         after_step()
     with torch.no_grad():
-        return losses()
+        return losses(weights, perceptual, target, small_target, z, feature, first)
+
+
+def losses(
+    weights: Weights,
+    perceptual: torch.nn.Module,
+    target: Tensor,
+    small_target: Tensor,
+    z: Tensor,
+    feature: Tensor,
+    first: Tensor,
+) -> Tensor:
+    """MSE + 10 LPIPS + 10 times the base code's mean squared distance from its start, `(N,)`."""
+    image = synthesis(weights, mapping(weights, z), feature, target.shape[-1])
+    mse = F.mse_loss(image, target, reduction="none").mean([1, 2, 3])
+    distance = perceptual(resized(image, small_target.shape[-1]), small_target)
+    return mse + 10 * distance.view(-1) + 10 * (feature - first).pow(2).mean([1, 2, 3])
 
 
 def resized(image: Tensor, size: int) -> Tensor:

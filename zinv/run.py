@@ -15,6 +15,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from zinv.altering.images import edit_images, edit_info
+from zinv.arithmetic import check_precision
 from zinv.chain import Start, Startable, find_start
 from zinv.config import Config, build, compose, identity, load, run_folder, short_name
 from zinv.config.settings import RunTrainer
@@ -93,6 +94,7 @@ def build_parts(config: Config, start: Start | None = None) -> Parts:
     if start:
         start.prepare(generator, space)
     method.seed, method.trace_every, method.start = config["seed"], config["trace"], start
+    method.precision = config["trainer"]["precision"]
     method.images = Startable(source, start)
     protocol = build(config, "protocol")
     return Parts(config, source, method, protocol, start, _plan(config, method, protocol))
@@ -163,6 +165,7 @@ def invert(path: Path, parts: Parts) -> Ranks:
         parts.source, lambda: Run.open(path).finished() | lacking, data["batch_size"], data["num_workers"]
     )
     check_devices(trainer.world_size, len(parts.source))
+    check_precision(parts.method.precision, trainer.strategy.root_device)
     started = time.monotonic()
     forget_peak(trainer.strategy.root_device)
     with stoppable():

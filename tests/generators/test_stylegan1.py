@@ -17,7 +17,7 @@ from zinv.contracts import IDS, Contract, GeneratorContract, MethodContract, Spa
 from zinv.data.sources import Toy
 from zinv.errors import CheckpointError, ConfigError
 from zinv.generators import FeatureEdit, Styles, load_generator
-from zinv.generators.stylegan1 import StyleGAN1, new_stylegan1, stylegan1_from_tensors
+from zinv.generators.stylegan1 import StyleGAN1
 from zinv.generators.toy import toy_stylegan1, toy_stylegan2
 from zinv.methods.base import Inverter
 from zinv.networks.stylegan1 import MappingNetwork, StyleGAN1Architecture, SynthesisNetwork, adain
@@ -197,7 +197,7 @@ def test_views_of_views_and_edits_above_a_base_code(generator: StyleGAN1, ws: Te
 def test_noise_is_const_none_or_given(generator: StyleGAN1, ws: Tensor):
     styles = generator.affine(ws)
     assert generator.noise_shapes == tuple((side, side) for side in (4, 4, 8, 8, 16, 16, 32, 32))
-    own = [generator.synthesis_network.layer(name).noise_const.expand(2, 1, -1, -1) for name in generator.layers]
+    own = [generator.synthesis_network.layer(name).noise_const.expand(2, 1, -1, -1) for name in generator.style_names]
     const, silent = generator.synthesis(styles), generator.synthesis(styles, noise="none")
     torch.testing.assert_close(generator.synthesis(styles, noise=own), const)
     assert not torch.allclose(const, silent, atol=1e-3)
@@ -225,7 +225,7 @@ def test_rendering_works_under_vmap_and_functional_call(generator: StyleGAN1, ws
     """A generator an image, as pivotal tuning has them: weights stacked along the batch."""
     styles, network = generator.affine(ws), generator.synthesis_network
     stacked = {name: torch.stack([x, 1.1 * x]) for name, x in network.state_dict().items()}
-    names = generator.layers
+    names = generator.style_names
 
     def render(weights: dict[str, Tensor], own: Styles) -> Tensor:
         by_name = {name: style[None] for name, style in zip(names, own, strict=True)}
@@ -309,9 +309,9 @@ def test_files_that_do_not_fit_are_named(generator: StyleGAN1, tmp_path: Path):
     tensors = generator.tensors()
     missing = {name: x for name, x in tensors.items() if name != "mapping.fc0.bias"}
     with pytest.raises(CheckpointError, match=r"^mapping\.fc0\.bias: not in the file\.$"):
-        stylegan1_from_tensors(generator.arch, missing, "")
+        StyleGAN1.from_tensors(generator.arch, missing, "")
     with pytest.raises(CheckpointError, match=r"^synthesis\.b4\.extra: shape \(1,\) does not fit the architecture\.$"):
-        stylegan1_from_tensors(generator.arch, {**tensors, "synthesis.b4.extra": torch.ones(1)}, "")
+        StyleGAN1.from_tensors(generator.arch, {**tensors, "synthesis.b4.extra": torch.ones(1)}, "")
     write(tmp_path / "a.safetensors", tensors, {"kind": "stylegan1", "architecture": "{}"})
     with pytest.raises(CheckpointError, match="a.safetensors: its architecture cannot be read"):
         load_generator(str(tmp_path / "a.safetensors"))
@@ -348,7 +348,7 @@ def test_an_architecture_that_is_none_is_named(tmp_path: Path, fields: dict[str,
 
 def test_a_new_generator_is_that_of_the_paper():
     """The constant is 1, noise and biases are 0, and styles begin at a scale of 1 and a shift of 0."""
-    generator = new_stylegan1(StyleGAN1Architecture(16, (4, 4, 4), 8, 8, 2))
+    generator = StyleGAN1.new(StyleGAN1Architecture(16, (4, 4, 4), 8, 8, 2))
     tensors = generator.tensors()
     assert bool((tensors["synthesis.b4.const"] == 1).all())
     assert not any(x.any() for name, x in tensors.items() if name.endswith(("bias", "noise_strength")))

@@ -15,7 +15,7 @@ from torch import Tensor
 from zinv.errors import CheckpointError, ConfigError, WeightsError
 from zinv.generators import FeatureEdit, Generator, Styles, load_generator
 from zinv.generators.base import base_row, base_size
-from zinv.generators.stylegan2 import StyleGAN2, stylegan2_from_tensors
+from zinv.generators.stylegan2 import StyleGAN2
 from zinv.generators.toy import toy_stylegan2
 from zinv.networks.stylegan2 import MappingNetwork, StyleGAN2Architecture, SynthesisNetwork
 from zinv.spaces.base import truncate
@@ -302,9 +302,9 @@ def test_files_that_do_not_fit_are_named(generator: StyleGAN2, tmp_path: Path):
     tensors = generator.tensors()
     missing = {name: x for name, x in tensors.items() if name != "mapping.fc0.bias"}
     with pytest.raises(CheckpointError, match=r"^mapping\.fc0\.bias: not in the file\.$"):
-        stylegan2_from_tensors(generator.arch, missing, "")
+        StyleGAN2.from_tensors(generator.arch, missing, "")
     with pytest.raises(CheckpointError, match=r"^synthesis\.b4\.extra: shape \(1,\) does not fit the architecture\.$"):
-        stylegan2_from_tensors(generator.arch, {**tensors, "synthesis.b4.extra": torch.ones(1)}, "")
+        StyleGAN2.from_tensors(generator.arch, {**tensors, "synthesis.b4.extra": torch.ones(1)}, "")
     write(tmp_path / "e.safetensors", {"x": torch.ones(1)}, {"kind": "pnorm"})
     with pytest.raises(CheckpointError, match="e.safetensors: it holds pnorm, not a StyleGAN1 or StyleGAN2"):
         load_generator(str(tmp_path / "e.safetensors"))

@@ -18,7 +18,7 @@ from zinv.networks.stylegan1 import (
     adain,
     blur,
     fused_upsampled_conv,
-    layer_names,
+    styled_layers,
     upsampled_conv,
 )
 
@@ -114,7 +114,7 @@ def plain_image(network: SynthesisNetwork, arch: StyleGAN1Architecture, ws: Tens
 
 
 def ours(network: SynthesisNetwork, arch: StyleGAN1Architecture, ws: Tensor, noise: bool = True) -> Tensor:
-    names = layer_names(arch)
+    names = [layer.name for layer in styled_layers(arch)]
     styles = {name: network.layer(name).affine(ws[:, i]) for i, name in enumerate(names)}
     maps = {name: network.layer(name).noise_const[None, None] for name in names} if noise else {}
     image: Tensor = network(styles, maps)[0]
@@ -221,7 +221,7 @@ def test_a_w_a_layer_is_the_last_layers_output_row_by_row():
     z = torch.randn(3, 5, dtype=torch.float64)
     ws, last = mapping(z), mapping.get_submodule("fc1")
     assert ws.shape == (3, 6, 7) and last.weight.shape == (42, 7) and mapping.w_avg.shape == (7,)
-    hidden = F.leaky_relu(mapping.get_submodule("fc0")(F.normalize(z) * math.sqrt(5)), 0.2)
+    hidden = mapping.get_submodule("fc0")(F.normalize(z) * math.sqrt(5))
     rows = slice(4 * 7, 5 * 7)
     weight, bias = last.weight[rows] * (0.01 * math.sqrt(2 / 7)), last.bias[rows] * 0.01
     torch.testing.assert_close(ws[:, 4], F.leaky_relu(hidden @ weight.T + bias, 0.2), rtol=1e-7, atol=1e-7)

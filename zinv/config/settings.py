@@ -70,10 +70,11 @@ class RunTrainer(TrainerSettings):
     """Devices of an inversion run.
 
     Args:
-        precision: of weights and arithmetic; it counts in the name of a run.
+        precision: of synthesis and loss networks while images are inverted; it counts in the name of a run. Codes,
+            losses, sums, results and metrics are float32 whatever it is. tf32 is for NVIDIA's GPUs alone.
     """
 
-    precision: Literal["float32"] = "float32"
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from zinv.generators.base import Generator
 from zinv.generators.checkpoints.base import Checkpoint
 from zinv.generators.checkpoints.check import NOTHING, examine, line
 from zinv.generators.checkpoints.formats import read_checkpoint
-from zinv.generators.stylegan1 import StyleGAN1, stylegan1_from_tensors
-from zinv.generators.stylegan2 import StyleGAN2, stylegan2_from_tensors
+from zinv.generators.stylegan1 import StyleGAN1
+from zinv.generators.stylegan2 import StyleGAN2
 from zinv.networks.stylegan1 import StyleGAN1Architecture
 from zinv.networks.stylegan2 import StyleGAN2Architecture
 from zinv.weights import Weights, find, read, sha256
@@ -64,9 +64,9 @@ def open_checkpoint(file: Path, check: bool = True) -> tuple[StyleGAN1 | StyleGA
 def _generator(checkpoint: Checkpoint, digest: str) -> StyleGAN1 | StyleGAN2:
     arch = checkpoint.architecture
     if isinstance(arch, StyleGAN1Architecture):
-        return stylegan1_from_tensors(arch, checkpoint.tensors, digest)
+        return StyleGAN1.from_tensors(arch, checkpoint.tensors, digest)
     if isinstance(arch, StyleGAN2Architecture):
-        return stylegan2_from_tensors(arch, checkpoint.tensors, digest)
+        return StyleGAN2.from_tensors(arch, checkpoint.tensors, digest)
     raise CheckpointError(f"no generator; it is {line(checkpoint, NOTHING, digest)}")
 
 
@@ -81,9 +81,9 @@ def _own(path: str, file: Path) -> Generator:
     tensors, metadata = read(file)
     try:
         if metadata.get("kind") == "stylegan1":
-            return stylegan1_from_tensors(_architecture(metadata, StyleGAN1Architecture), tensors, sha256(file))
+            return StyleGAN1.from_tensors(_architecture(metadata, StyleGAN1Architecture), tensors, sha256(file))
         if metadata.get("kind") == "stylegan2":
-            return stylegan2_from_tensors(_architecture(metadata, StyleGAN2Architecture), tensors, sha256(file))
+            return StyleGAN2.from_tensors(_architecture(metadata, StyleGAN2Architecture), tensors, sha256(file))
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
     raise CheckpointError(f"{path}: it holds {metadata.get('kind', 'no generator')}, not a StyleGAN1 or StyleGAN2.")

@@ -7,8 +7,8 @@ import math
 import torch
 
 from zinv.errors import ConfigError
-from zinv.generators.stylegan1 import StyleGAN1, new_stylegan1
-from zinv.generators.stylegan2 import StyleGAN2, new_stylegan2
+from zinv.generators.stylegan1 import StyleGAN1
+from zinv.generators.stylegan2 import StyleGAN2
 from zinv.networks.stylegan1 import StyleGAN1Architecture
 from zinv.networks.stylegan2 import StyleGAN2Architecture
 from zinv.values import Count
@@ -25,7 +25,7 @@ def toy_stylegan2(seed: int = 0, resolution: Count = 16, width: Count = 16) -> S
     channels = _channels(resolution, width)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        generator = new_stylegan2(
+        generator = StyleGAN2.new(
             StyleGAN2Architecture(resolution, channels, z_dim=16, w_dim=16, mapping_layers=2),
         )
         for name, tensor in generator.tensors().items():
@@ -63,7 +63,7 @@ def toy_stylegan1(
     arch = StyleGAN1Architecture(resolution, channels, 16, 16, 2, w_per_layer, tanh, fused_from)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        generator = new_stylegan1(arch)
+        generator = StyleGAN1.new(arch)
         for name, tensor in generator.tensors().items():
             if name.endswith(("bias", "noise_strength", "const")) and "noise_const" not in name:
                 tensor.add_(0.1 * torch.randn(tensor.shape))

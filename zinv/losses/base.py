@@ -13,6 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from zinv.arithmetic import full, heavy
 from zinv.errors import ConfigError, suggest
 from zinv.presets import chosen, kinds, make, parameters
 from zinv.values import article, spell
@@ -42,6 +43,34 @@ class LossTerm(nn.Module, ABC):
     @abstractmethod
     def forward(self, image: Tensor, code: Tensor, prepared: Prepared) -> Tensor:
         """Values `(N,)` of images `(N, 3, H, W)` in [-1, 1], not clipped, and their codes `(N, *K)`."""
+
+
+class FeatureTerm(LossTerm):
+    """A term that compares what one network makes of both pictures, alone in the chosen arithmetic (`heavy`)."""
+
+    @abstractmethod
+    def features(self, image: Tensor) -> Prepared:
+        """Features of images `(N, 3, H, W)`."""
+
+    @abstractmethod
+    def distance(self, a: Prepared, b: Prepared) -> Tensor:
+        """`(N,)` between two sets of features."""
+
+    def prepare(self, target: Tensor) -> Prepared:
+        """Features of the targets."""
+        with heavy(target.device):
+            return _full(self.features(target))
+
+    def forward(self, image: Tensor, code: Tensor, prepared: Prepared) -> Tensor:
+        """See `LossTerm`."""
+        with heavy(image.device):
+            found = _full(self.features(image))
+        with torch.autocast(image.device.type, enabled=False):
+            return self.distance(found, prepared)
+
+
+def _full(features: Prepared) -> Prepared:
+    return full(features) if isinstance(features, Tensor) else tuple(map(full, features))
 
 
 class Loss(nn.Module):

@@ -7,7 +7,7 @@ from typing import Final
 from torch import Tensor
 
 from zinv.images import resize
-from zinv.losses.base import LossTerm, Prepared
+from zinv.losses.base import FeatureTerm, Prepared
 from zinv.metrics.identity import IdentitySimilarity, load_embedder
 from zinv.metrics.portraits import PortraitIdentity
 from zinv.networks.portraits import load_identity
@@ -17,7 +17,16 @@ CROP: Final = (35 / 256, 223 / 256, 32 / 256, 220 / 256)  # top, bottom, left, r
 SIDE: Final = 160
 
 
-class PortraitIdentityTerm(LossTerm):
+class _Identity(FeatureTerm):
+    """1 - cosine of the unit vectors that an embedding network gives."""
+
+    def distance(self, a: Prepared, b: Prepared) -> Tensor:
+        """1 - cosine."""
+        assert isinstance(a, Tensor) and isinstance(b, Tensor)
+        return 1 - (a * b).sum(1)
+
+
+class PortraitIdentityTerm(_Identity):
     """1 - cosine of the demo domain's own identity embeddings.
 
     Args:
@@ -31,16 +40,12 @@ class PortraitIdentityTerm(LossTerm):
         super().__init__()
         self.net = load_identity(weights)
 
-    def prepare(self, target: Tensor) -> Prepared:
-        """The targets' embeddings."""
-        return self.net(target)
-
-    def forward(self, image: Tensor, code: Tensor, prepared: Prepared) -> Tensor:
-        """See `LossTerm`."""
-        return distance(self.net(image), prepared)
+    def features(self, image: Tensor) -> Tensor:
+        """Embeddings."""
+        return self.net(image)
 
 
-class IdentityTerm(LossTerm):
+class IdentityTerm(_Identity):
     """1 - cosine of VGGFace2 embeddings of aligned faces, cut out where FFHQ's alignment puts them; nothing is found.
 
     e4e descends on ArcFace's embeddings instead.
@@ -56,21 +61,8 @@ class IdentityTerm(LossTerm):
         super().__init__()
         self.net = load_embedder(weights)
 
-    def prepare(self, target: Tensor) -> Prepared:
-        """The targets' embeddings."""
-        return self._embed(target)
-
-    def forward(self, image: Tensor, code: Tensor, prepared: Prepared) -> Tensor:
-        """See `LossTerm`."""
-        return distance(self._embed(image), prepared)
-
-    def _embed(self, image: Tensor) -> Tensor:
+    def features(self, image: Tensor) -> Tensor:
+        """Embeddings of the faces."""
         top, bottom, left, right = (round(share * image.shape[-1]) for share in CROP)
         embedding: Tensor = self.net(resize(image[..., top:bottom, left:right], SIDE, "bilinear"))
         return embedding
-
-
-def distance(a: Tensor, b: Prepared) -> Tensor:
-    """1 - cosine `(N,)` of unit vectors."""
-    assert isinstance(b, Tensor)
-    return 1 - (a * b).sum(1)

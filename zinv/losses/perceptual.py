@@ -6,7 +6,7 @@ from torch import Tensor
 
 from zinv.errors import ConfigError
 from zinv.images import Resize, resize
-from zinv.losses.base import LossTerm, Prepared
+from zinv.losses.base import FeatureTerm, Prepared
 from zinv.metrics.perceptual import lpips_name
 from zinv.metrics.portraits import PortraitPerceptual
 from zinv.networks.perceptual import LPIPSWeights, load_lpips
@@ -15,7 +15,7 @@ from zinv.values import Whole
 from zinv.weights import Weights
 
 
-class LPIPSTerm(LossTerm):
+class LPIPSTerm(FeatureTerm):
     """LPIPS v0.1, by default as BDInvert descends on it: at 256 pixels, the two images resized by different filters.
 
     Args:
@@ -43,13 +43,17 @@ class LPIPSTerm(LossTerm):
         self.size, self.resize, self.target_resize = size, resize, target_resize
 
     def prepare(self, target: Tensor) -> Prepared:
-        """Taps of the resized target."""
-        return self.lpips.taps(resize(target, self._size(target), self.target_resize))
+        """Taps of the target, resized by its own filter."""
+        return super().prepare(resize(target, self._size(target), self.target_resize))
 
-    def forward(self, image: Tensor, code: Tensor, prepared: Prepared) -> Tensor:
-        """See `LossTerm`."""
-        assert isinstance(prepared, tuple)
-        return self.lpips.between(self.lpips.taps(resize(image, self._size(image), self.resize)), prepared)
+    def features(self, image: Tensor) -> Prepared:
+        """Taps of the resized image."""
+        return self.lpips.taps(resize(image, self._size(image), self.resize))
+
+    def distance(self, a: Prepared, b: Prepared) -> Tensor:
+        """LPIPS."""
+        assert isinstance(a, tuple) and isinstance(b, tuple)
+        return self.lpips.between(a, b)
 
     def _size(self, image: Tensor) -> int:
         size = min(self.size or image.shape[-1], image.shape[-1])
@@ -58,7 +62,7 @@ class LPIPSTerm(LossTerm):
         return size
 
 
-class VGGTerm(LossTerm):
+class VGGTerm(FeatureTerm):
     """Mean squared difference of VGG16's features at one layer, full resolution (IDInvert: after conv4_3's ReLU).
 
     Args:
@@ -72,21 +76,18 @@ class VGGTerm(LossTerm):
         self.lpips, self.layer = load_lpips(weights, seed), layer
         self.network = self.label = f"VGG16 layer {layer}"
 
-    def prepare(self, target: Tensor) -> Prepared:
-        """Features of the target."""
-        return self._features(target)
-
-    def forward(self, image: Tensor, code: Tensor, prepared: Prepared) -> Tensor:
-        """See `LossTerm`."""
-        assert isinstance(prepared, Tensor)
-        return (self._features(image) - prepared).square().mean((1, 2, 3))
-
-    def _features(self, image: Tensor) -> Tensor:
+    def features(self, image: Tensor) -> Tensor:
+        """What the layer makes of an image."""
         features: Tensor = self.lpips.features[: self.layer + 1]((image - self.lpips.mean) / self.lpips.std)
         return features
 
+    def distance(self, a: Prepared, b: Prepared) -> Tensor:
+        """Mean squared difference."""
+        assert isinstance(a, Tensor) and isinstance(b, Tensor)
+        return (a - b).square().mean((1, 2, 3))
 
-class PortraitPerceptualTerm(LossTerm):
+
+class PortraitPerceptualTerm(FeatureTerm):
     """The demo domain's own perceptual distance, as the metric of that name.
 
     Args:
@@ -100,11 +101,11 @@ class PortraitPerceptualTerm(LossTerm):
         super().__init__()
         self.net = load_perceptual(weights)
 
-    def prepare(self, target: Tensor) -> Prepared:
-        """Features of the target."""
-        return self.net.features(target)
+    def features(self, image: Tensor) -> Prepared:
+        """The network's maps."""
+        return self.net.features(image)
 
-    def forward(self, image: Tensor, code: Tensor, prepared: Prepared) -> Tensor:
-        """See `LossTerm`."""
-        assert isinstance(prepared, tuple)
-        return self.net.distance(self.net.features(image), prepared)
+    def distance(self, a: Prepared, b: Prepared) -> Tensor:
+        """The metric's distance."""
+        assert isinstance(a, tuple) and isinstance(b, tuple)
+        return self.net.distance(a, b)

@@ -11,6 +11,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from zinv.arithmetic import Precision, precision
 from zinv.data.sampler import Batch
 from zinv.editing.moves import Move
 from zinv.errors import ConfigError, StoreError
@@ -47,6 +48,7 @@ class Inverter(L.LightningModule, ABC):
     Attributes:
         num_steps: updates of an image.
         seed: with an image's id, of all that is drawn for it.
+        precision: of synthesis and loss networks while images are inverted; results are rendered in float32.
         trace_every: steps between kept loss values; 0 keeps none.
         start: gives the inversions that a batch starts from; None: the space's own start.
         descends: False if there is nothing that could start anywhere.
@@ -55,6 +57,7 @@ class Inverter(L.LightningModule, ABC):
 
     num_steps: int
     seed: int = 0
+    precision: Precision = "float32"
     trace_every: int = 0
     start: Callable[[Batch], Inversion] | None = None
     descends: bool = True
@@ -156,6 +159,11 @@ class Inverter(L.LightningModule, ABC):
         """Invert a batch under a Trainer; a rank that has nothing left passes."""
         if not batch.ids:
             return None
+        with precision(self.precision):
+            return self.invert_batch(batch)
+
+    def invert_batch(self, batch: Batch) -> Inversion:
+        """Invert images by their names."""
         rngs = image_rngs(self.seed, batch.ids)
         return self.invert(batch.target, rngs, self.start(batch)) if self.start else self.invert(batch.target, rngs)
 

@@ -127,10 +127,10 @@ class PTI(Inverter):
             return {}
         return {"shared_by": hashlib.sha256("\n".join(self.images.ids).encode()).hexdigest()}
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Inversion | None:
-        """Invert a batch; with shared generators, whatever other images each of them is tuned with."""
-        if not self.shared or not batch.ids or self.images is None:
-            return super().predict_step(batch, batch_idx)
+    def invert_batch(self, batch: Batch) -> Inversion:
+        """As `Inverter.invert_batch`; with shared generators, whatever other images each of them is tuned with."""
+        if not self.shared or self.images is None:
+            return super().invert_batch(batch)
         return Inversion.together([self._with_mates(name, batch.target) for name in batch.ids])
 
     def _with_mates(self, name: str, like: Tensor) -> Inversion:

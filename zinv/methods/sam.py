@@ -130,10 +130,8 @@ class SAM(Inverter):
     def found(self) -> dict[str, str]:
         return {} if self.only else {"predictor": weight_files.digest(self.predictor.state_dict())}
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Inversion | None:
-        """As `Inverter.predict_step`; segmentations may go by an image's id."""
-        if not batch.ids:
-            return None
+    def invert_batch(self, batch: Batch) -> Inversion:
+        """As `Inverter.invert_batch`; segmentations may go by an image's id."""
         start = self.start(batch) if self.start else None
         return self.invert(batch.target, image_rngs(self.seed, batch.ids), start, batch.ids)
 

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zinv.arithmetic import full
 from zinv.errors import WeightsError, suggest
 from zinv.networks.operators import channels_last
 from zinv.weights import read_state
@@ -80,7 +81,7 @@ class LPIPS(nn.Module):
         for index, layer in enumerate(self.features):
             x = layer(channels_last(x) if isinstance(layer, nn.Conv2d) else x)
             if index in self.backbone.taps:
-                taps.append(unit(x))
+                taps.append(unit(full(x)))
         return tuple(taps)
 
     def between(self, a: Taps, b: Taps) -> Tensor:

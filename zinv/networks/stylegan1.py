@@ -6,24 +6,26 @@ Parameters are named as StyleGAN2's: `mapping.fc0.weight`, `synthesis.b4.const`,
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import abc
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zinv.networks.operators import EqualLinear, activate_, check_sizes, pixel_norm
+from zinv.networks.operators import EqualLinear, activate_
+from zinv.networks.stylegan import Architecture, Blocks, Edits, Mapping, StyledLayer, Visits
 
 WEIGHT_GAIN = math.sqrt(2)  # He et al.'s, on the weights and not after the activation; 1 for styles and RGB
 NORM_EPS = 1e-8
 
 
 @dataclass(frozen=True)
-class StyleGAN1Architecture:
-    """What a StyleGAN1 file must tell: `channels` are the widths at 4, 8, … `resolution` pixels.
+class StyleGAN1Architecture(Architecture):
+    """What a StyleGAN1 file must tell.
 
     Attributes:
         w_per_layer: the mapping network gives each layer a w of its own (Zhu et al. 2020, in-domain inversion).
@@ -35,46 +37,21 @@ class StyleGAN1Architecture:
         ValueError: sizes that no network has, from a file that is not what it says.
     """
 
-    resolution: int
-    channels: tuple[int, ...]
-    z_dim: int = 512
-    w_dim: int = 512
-    mapping_layers: int = 8
     w_per_layer: bool = False
     tanh: bool = False
     fused_from: int = 128
 
     def __post_init__(self) -> None:
-        check_sizes(self.resolution, self.channels, self.z_dim, self.w_dim, self.mapping_layers)
+        super().__post_init__()
         if type(self.fused_from) is not int:
             raise ValueError(f"fused from {str(self.fused_from)[:200]}, which is no number")
 
-    @property
-    def num_ws(self) -> int:
-        return 2 * len(self.channels)
 
-
-class MappingNetwork(nn.Module):
+class MappingNetwork(Mapping):
     """z to w: `(N, z_dim)` to `(N, w_dim)`, or to `(N, num_ws, w_dim)` where each layer has its own w."""
 
-    w_avg: Tensor
-
     def __init__(self, arch: StyleGAN1Architecture):
-        super().__init__()
-        self.num_layers = arch.mapping_layers
-        self.row_shape = (arch.num_ws, arch.w_dim) if arch.w_per_layer else (arch.w_dim,)
-        widths = [arch.z_dim, *[arch.w_dim] * (arch.mapping_layers - 1), math.prod(self.row_shape)]
-        for i in range(arch.mapping_layers):
-            layer = EqualLinear(widths[i], widths[i + 1], lr_mul=0.01)
-            layer.weight_gain *= WEIGHT_GAIN
-            self.add_module(f"fc{i}", layer)
-        self.register_buffer("w_avg", torch.zeros(arch.w_dim))
-
-    def forward(self, z: Tensor, normalize: bool = True) -> Tensor:
-        x = pixel_norm(z) if normalize else z
-        for i in range(self.num_layers):
-            x = activate_(self.get_submodule(f"fc{i}")(x))
-        return x.unflatten(-1, self.row_shape)
+        super().__init__(arch, (arch.num_ws, arch.w_dim) if arch.w_per_layer else (arch.w_dim,), bias_gain=1.0)
 
 
 def adain(x: Tensor, style: Tensor) -> Tensor:
@@ -189,35 +166,27 @@ class SynthesisBlock(nn.Module):
             self.torgb = ToRGB(out_channels)
 
 
-def layer_names(arch: StyleGAN1Architecture) -> list[str]:
+def styled_layers(arch: StyleGAN1Architecture) -> list[StyledLayer]:
     """All layers from the lowest on; layer i reads row i of ws."""
-    return [f"b{4 * 2**k}.conv{i}" for k in range(len(arch.channels)) for i in (0, 1)]
+    sides = enumerate(arch.channels)
+    return [StyledLayer(f"b{4 * 2**k}.conv{i}", 2 * k + i, 2 * width) for k, width in sides for i in (0, 1)]
 
 
-class SynthesisNetwork(nn.Module):
-    """Styles to image. Layers and features are addressed by name; what lies below a base code is not computed."""
+class SynthesisNetwork(Blocks[SynthesisBlock, StyledConv]):
+    """Styles to image; what lies below a base code is not computed."""
 
     def __init__(self, arch: StyleGAN1Architecture):
-        super().__init__()
-        self.tanh, self.resolutions = arch.tanh, [4 * 2**k for k in range(len(arch.channels))]
-        for k, resolution in enumerate(self.resolutions):
-            width, below = arch.channels[k], arch.channels[max(k - 1, 0)]
-            self.add_module(f"b{resolution}", SynthesisBlock(below, width, resolution, arch))
-
-    def layer(self, name: str) -> StyledConv:
-        """The module of a layer's name, such as `b16.conv0`."""
-        return cast(StyledConv, self.get_submodule(name))
-
-    def block(self, resolution: int) -> SynthesisBlock:
-        """The block of a resolution."""
-        return cast(SynthesisBlock, self.get_submodule(f"b{resolution}"))
+        widths = [arch.channels[0], *arch.channels]
+        pairs = enumerate(zip(widths, arch.channels, strict=False))
+        super().__init__([SynthesisBlock(i, o, 4 * 2**k, arch) for k, (i, o) in pairs])
+        self.tanh = arch.tanh
 
     def forward(
         self,
-        styles: Mapping[str, Tensor],
-        noise: Mapping[str, Tensor],
+        styles: abc.Mapping[str, Tensor],
+        noise: abc.Mapping[str, Tensor],
         base: tuple[str, Tensor] | None = None,
-        edits: Mapping[str, tuple[Tensor, Tensor | float]] | None = None,
+        edits: Edits | None = None,
         taps: Sequence[str] = (),
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Synthesise.
@@ -233,28 +202,13 @@ class SynthesisNetwork(nn.Module):
         Returns:
             The image `(N, 3, R, R)` and the features asked for.
         """
-        found: dict[str, Tensor] = {}
-
-        def visit(point: str, x: Tensor) -> Tensor:
-            if point in taps:
-                found[point] = x
-            if edits is None or point not in edits:
-                return x
-            value, keep = edits[point]
-            return x * keep + value
-
+        visit = Visits(edits, taps)
         point, x = base if base is not None else ("", self.block(4).const[None])
-        for resolution in self._computed(point):
+        for resolution in self.computed(point):
             block, name = self.block(resolution), f"b{resolution}"
             if point != f"{name}.conv0":
                 x = visit(f"{name}.conv0", block.conv0(x, noise.get(f"{name}.conv0")))
             x = block.conv1(adain(x, styles[f"{name}.conv0"]), noise.get(f"{name}.conv1"))
             x = visit(f"{name}.out", adain(x, styles[f"{name}.conv1"]))
         image: Tensor = self.block(self.resolutions[-1]).torgb(x)
-        return image.tanh() if self.tanh else image, found
-
-    def _computed(self, point: str) -> list[int]:
-        if not point:
-            return self.resolutions
-        start, part = int(point[1:].split(".")[0]), point.split(".")[1]
-        return [r for r in self.resolutions if r > start or (r == start and part == "conv0")]
+        return image.tanh() if self.tanh else image, visit.found

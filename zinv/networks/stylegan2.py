@@ -6,9 +6,9 @@ Parameter names are those of the PyTorch checkpoints: `mapping.fc0.weight`, `syn
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import abc
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -18,57 +18,34 @@ from zinv.networks.operators import (
     EqualLinear,
     activate_,
     channels_last,
-    check_sizes,
     demodulation,
     modulated_conv,
-    pixel_norm,
     upsample_image,
 )
+from zinv.networks.stylegan import Architecture, Blocks, Edits, Mapping, StyledLayer, Visits
 
 
 @dataclass(frozen=True)
-class StyleGAN2Architecture:
-    """What a StyleGAN2 file must tell: `channels` are the widths at 4, 8, … `resolution` pixels.
+class StyleGAN2Architecture(Architecture):
+    """What a StyleGAN2 file must tell; some files clamp features.
 
     Raises:
         ValueError: sizes that no network has, from a file that is not what it says.
     """
 
-    resolution: int
-    channels: tuple[int, ...]
-    z_dim: int = 512
-    w_dim: int = 512
-    mapping_layers: int = 8
     clamp: float | None = None
 
     def __post_init__(self) -> None:
-        check_sizes(self.resolution, self.channels, self.z_dim, self.w_dim, self.mapping_layers)
+        super().__post_init__()
         if self.clamp is not None and not (isinstance(self.clamp, int | float) and self.clamp > 0):
             raise ValueError(f"a clamp of {str(self.clamp)[:200]}, which is no number above 0")
 
-    @property
-    def num_ws(self) -> int:
-        return 2 * len(self.channels)
 
-
-class MappingNetwork(nn.Module):
-    """z to w: `(N, z_dim)` to `(N, w_dim)`; the norm of z is removed unless `normalize` is False."""
-
-    w_avg: Tensor
+class MappingNetwork(Mapping):
+    """z to w: `(N, z_dim)` to `(N, w_dim)`."""
 
     def __init__(self, arch: StyleGAN2Architecture):
-        super().__init__()
-        self.num_layers = arch.mapping_layers
-        for i in range(arch.mapping_layers):
-            width = arch.z_dim if i == 0 else arch.w_dim
-            self.add_module(f"fc{i}", EqualLinear(width, arch.w_dim, lr_mul=0.01, active=True))
-        self.register_buffer("w_avg", torch.zeros(arch.w_dim))
-
-    def forward(self, z: Tensor, normalize: bool = True) -> Tensor:
-        x = pixel_norm(z) if normalize else z
-        for i in range(self.num_layers):
-            x = self.get_submodule(f"fc{i}")(x)
-        return x
+        super().__init__(arch, (arch.w_dim,), bias_gain=ACTIVATION_GAIN)
 
 
 class StyledConv(nn.Module):
@@ -125,15 +102,6 @@ class SynthesisBlock(nn.Module):
         self.torgb = ToRGB(out_channels, w_dim, clamp)
 
 
-@dataclass(frozen=True)
-class StyledLayer:
-    """One modulated layer: its name (`b16.conv0`), the row of ws that it reads, its style's width."""
-
-    name: str
-    row: int
-    dim: int
-
-
 def styled_layers(arch: StyleGAN2Architecture) -> list[StyledLayer]:
     """All modulated layers from the lowest on; block k reads rows 2k-1, 2k, 2k+1, sharing one with each neighbour."""
     layers = []
@@ -146,30 +114,20 @@ def styled_layers(arch: StyleGAN2Architecture) -> list[StyledLayer]:
     return layers
 
 
-class SynthesisNetwork(nn.Module):
-    """Styles to image. Layers and features are addressed by name; what lies below a base code is not computed."""
+class SynthesisNetwork(Blocks[SynthesisBlock, StyledConv | ToRGB]):
+    """Styles to image; what lies below a base code is not computed."""
 
     def __init__(self, arch: StyleGAN2Architecture):
-        super().__init__()
-        self.resolutions = [4 * 2**k for k in range(len(arch.channels))]
-        for k, resolution in enumerate(self.resolutions):
-            width, below = arch.channels[k], arch.channels[max(k - 1, 0)]
-            self.add_module(f"b{resolution}", SynthesisBlock(below, width, arch.w_dim, resolution, arch.clamp))
-
-    def layer(self, name: str) -> StyledConv | ToRGB:
-        """The module of a layer's name, such as `b16.conv0`."""
-        return cast(StyledConv | ToRGB, self.get_submodule(name))
-
-    def block(self, resolution: int) -> SynthesisBlock:
-        """The block of a resolution."""
-        return cast(SynthesisBlock, self.get_submodule(f"b{resolution}"))
+        widths = [arch.channels[0], *arch.channels]
+        pairs = enumerate(zip(widths, arch.channels, strict=False))
+        super().__init__([SynthesisBlock(i, o, arch.w_dim, 4 * 2**k, arch.clamp) for k, (i, o) in pairs])
 
     def forward(
         self,
-        styles: Mapping[str, Tensor],
-        noise: Mapping[str, Tensor],
+        styles: abc.Mapping[str, Tensor],
+        noise: abc.Mapping[str, Tensor],
         base: tuple[str, Tensor] | None = None,
-        edits: Mapping[str, tuple[Tensor, Tensor | float]] | None = None,
+        edits: Edits | None = None,
         taps: Sequence[str] = (),
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Synthesise.
@@ -184,19 +142,10 @@ class SynthesisNetwork(nn.Module):
         Returns:
             The image `(N, 3, R, R)` and the features asked for.
         """
-        found: dict[str, Tensor] = {}
-
-        def visit(point: str, x: Tensor) -> Tensor:
-            if point in taps:
-                found[point] = x
-            if edits is None or point not in edits:
-                return x
-            value, keep = edits[point]
-            return x * keep + value
-
+        visit = Visits(edits, taps)
         point, x = base if base is not None else ("", self._constant(styles))
         x, rgb = channels_last(x), None
-        for resolution in self._computed(point):
+        for resolution in self.computed(point):
             block, name = self.block(resolution), f"b{resolution}"
             if f"{name}.conv0" in styles and point != f"{name}.conv0":
                 x = visit(f"{name}.conv0", block.conv0(x, styles[f"{name}.conv0"], noise.get(f"{name}.conv0")))
@@ -205,13 +154,7 @@ class SynthesisNetwork(nn.Module):
             rgb = shown if rgb is None else shown + upsample_image(rgb)
             x = visit(f"{name}.out", x)
         assert rgb is not None
-        return rgb, found
+        return rgb, visit.found
 
-    def _constant(self, styles: Mapping[str, Tensor]) -> Tensor:
+    def _constant(self, styles: abc.Mapping[str, Tensor]) -> Tensor:
         return self.block(4).const.expand(next(iter(styles.values())).shape[0], -1, -1, -1)
-
-    def _computed(self, point: str) -> list[int]:
-        if not point:
-            return self.resolutions
-        start, part = int(point[1:].split(".")[0]), point.split(".")[1]
-        return [r for r in self.resolutions if r > start or (r == start and part == "conv0")]

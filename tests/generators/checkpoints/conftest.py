@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.conftest import CHECKOUT
-from zinv.generators.stylegan1 import StyleGAN1, new_stylegan1
-from zinv.generators.stylegan2 import StyleGAN2, new_stylegan2, stylegan2_from_tensors
+from zinv.generators.stylegan1 import StyleGAN1
+from zinv.generators.stylegan2 import StyleGAN2
 from zinv.networks.stylegan1 import StyleGAN1Architecture
 from zinv.networks.stylegan2 import StyleGAN2Architecture
 from zinv.weights import read
@@ -23,16 +23,16 @@ def stylegan2(seed: int = 0, clamp: float | None = None, **sizes: object) -> Sty
     shape = {"resolution": 32, "channels": (12, 10, 8, 6), "z_dim": 9, "w_dim": 7, "mapping_layers": 3}
     arch = StyleGAN2Architecture(**{**shape, **sizes, "clamp": clamp})
     torch.manual_seed(seed)
-    generator = new_stylegan2(arch)
+    generator = StyleGAN2.new(arch)
     _shake(generator)
-    return stylegan2_from_tensors(arch, generator.tensors(), f"{seed}" * 64)
+    return StyleGAN2.from_tensors(arch, generator.tensors(), f"{seed}" * 64)
 
 
 def stylegan1(seed: int = 0, **settings: object) -> StyleGAN1:
     """The same of a StyleGAN1."""
     shape = {"resolution": 32, "channels": (12, 10, 8, 6), "z_dim": 9, "w_dim": 7, "mapping_layers": 3}
     torch.manual_seed(seed)
-    generator = new_stylegan1(StyleGAN1Architecture(**{**shape, **settings}))
+    generator = StyleGAN1.new(StyleGAN1Architecture(**{**shape, **settings}))
     _shake(generator)
     return generator
 

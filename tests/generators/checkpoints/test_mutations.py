@@ -16,8 +16,8 @@ from tests.generators.checkpoints.test_encoders import in_domain
 from zinv.errors import CheckpointError
 from zinv.generators.checkpoints.base import GeneratorArchitecture, Tensors
 from zinv.generators.checkpoints.formats import CLASSES, recognise
-from zinv.generators.stylegan1 import stylegan1_from_tensors
-from zinv.generators.stylegan2 import stylegan2_from_tensors
+from zinv.generators.stylegan1 import StyleGAN1
+from zinv.generators.stylegan2 import StyleGAN2
 from zinv.networks.base_code import BaseCodeEncoder
 from zinv.networks.stylegan1 import StyleGAN1Architecture
 from zinv.unpickle import Plain, Stub, load
@@ -78,7 +78,7 @@ def build(tree: Plain) -> None:
     found = recognise(tree)
     arch, tensors = found.build(Tensors(found.tensors))
     if isinstance(arch, GeneratorArchitecture):
-        make = stylegan1_from_tensors if isinstance(arch, StyleGAN1Architecture) else stylegan2_from_tensors
+        make = StyleGAN1.from_tensors if isinstance(arch, StyleGAN1Architecture) else StyleGAN2.from_tensors
         generator = make(arch, {"mapping.w_avg": torch.zeros(arch.w_dim), **tensors}, "")
         generator.synthesis(generator.affine(generator.as_ws(generator.mapping(torch.zeros(1, arch.z_dim)))))
 

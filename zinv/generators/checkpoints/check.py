@@ -19,7 +19,7 @@ from torch import Tensor
 from zinv.errors import CheckpointError
 from zinv.generators.checkpoints.base import Checkpoint, GeneratorArchitecture, convolutions, energy
 from zinv.generators.checkpoints.sampling import give_back, prior
-from zinv.generators.stylegan2 import stylegan2_from_tensors
+from zinv.generators.stylegan2 import StyleGAN2
 from zinv.networks.stylegan1 import StyleGAN1Architecture
 from zinv.networks.stylegan2 import StyleGAN2Architecture
 
@@ -149,7 +149,7 @@ def _kernels(arch: StyleGAN2Architecture, tensors: Mapping[str, Tensor]) -> Find
 @torch.no_grad()
 def _detail(arch: StyleGAN2Architecture, tensors: Mapping[str, Tensor]) -> Tensor:
     """Fine detail `(N,)` of images without noise, truncated."""
-    generator = stylegan2_from_tensors(arch, tensors, sha256="not asked for")
+    generator = StyleGAN2.from_tensors(arch, tensors, sha256="not asked for")
     for layer in generator.synthesis_network.modules():
         layer.register_forward_hook(lambda *_: give_back())  # each convolution copies its weight
     z = torch.randn(IMAGES, arch.z_dim, generator=torch.Generator().manual_seed(2))
