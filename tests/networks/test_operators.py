@@ -102,6 +102,13 @@ def test_equalised_layers_scale_weight_and_bias():
     torch.testing.assert_close(layer(torch.zeros(1, 8)), torch.full((1, 3), 0.5))
 
 
+def test_what_numpy_gives_is_taken_in_the_layers_precision():
+    """Codes of others come in float64, and theirs cast them too."""
+    layer, x = EqualLinear(8, 3), randn(2, 8)
+    assert torch.equal(layer(x), layer(x.float()))
+    assert layer.double()(x.float()).dtype == torch.float64
+
+
 def test_an_active_layer_has_the_gain_of_sqrt_2_on_weight_and_bias():
     torch.manual_seed(0)
     layer, x = EqualLinear(8, 3, lr_mul=0.01, bias=0.5, active=True), torch.randn(2, 8)

@@ -37,7 +37,7 @@ def pixel_norm(z: Tensor) -> Tensor:
 
 
 class EqualLinear(nn.Module):
-    """Fully connected layer with equalised learning rate: `x (W lr_mul / sqrt(in))^T + b lr_mul`."""
+    """Fully connected layer with equalised learning rate: `x (W lr_mul / sqrt(in))^T + b lr_mul`, x in W's precision."""
 
     def __init__(
         self, in_features: int, out_features: int, lr_mul: float = 1.0, bias: float = 0.0, active: bool = False
@@ -49,7 +49,7 @@ class EqualLinear(nn.Module):
         self.weight_gain, self.bias_gain, self.active = outer * lr_mul / math.sqrt(in_features), outer * lr_mul, active
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
+        x = F.linear(x.to(self.weight.dtype), self.weight * self.weight_gain, self.bias * self.bias_gain)
         return activate_(x) if self.active else x
 
 
