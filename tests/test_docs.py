@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from zinv.check import _split
-from zinv.cli import COMMANDS, _parse, main
-from zinv.config import TRAIN_GROUPS, build, compose, expand, find_experiment, layer
+from zinv.cli import COMMANDS, _parse, _selection, main
+from zinv.config import TRAIN_GROUPS, build, compose, find_experiment
+from zinv.config.selection import select
 from zinv.generators.checkpoints.write import SUFFIXES, WRITERS
 from zinv.listing import show_presets
 from zinv.presets import preset_names
@@ -126,9 +127,12 @@ def test_commands_resolve(lab: Path, line: str):
         compose([*given.overrides, "generator=toy"])
     elif command == "train":
         compose(given.overrides, {"trainer": "fit"}, TRAIN_GROUPS)
-    elif command == "run":
-        for row in expand(find_experiment(given.name)):
-            compose(layer(row, given.overrides))
+    elif command in ("run", "submit"):
+        name, overrides, selection = _selection(given)
+        own = [text for text in overrides if text.startswith(("cluster=", "cluster."))]
+        compose(own, groups=("cluster",))
+        for row in select(name, [text for text in overrides if text not in own], selection).rows:
+            compose(row)
     elif command == "list":
         show_presets(given.group)
     elif command == "check":
@@ -143,8 +147,10 @@ def test_commands_resolve(lab: Path, line: str):
             assert name is None or find_experiment(name)
     elif command == "convert":
         assert given.format in (None, *WRITERS) and Path(given.target).suffix in SUFFIXES
+    elif command in ("status", "retry", "archive"):
+        assert find_experiment(given.name)
     else:
-        assert command == "table"
+        assert command in ("table", "logs", "sync", "clean", "reproduce", "diff")
 
 
 def test_documents_show_every_command():

@@ -7,11 +7,14 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, NoReturn
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from zinv import __version__
 from zinv.errors import ConfigError, ZinvError, suggest
+
+if TYPE_CHECKING:
+    from zinv.config.selection import Selection
 
 Arguments = argparse.Namespace
 
@@ -26,11 +29,15 @@ class Flag:
     choices: tuple[str, ...] | None = None
     many: bool = False
     optional: bool = False
+    again: bool = False
 
     def add_to(self, parser: argparse.ArgumentParser) -> None:
         """Declare it."""
         if self.metavar is None and self.choices is None:
             parser.add_argument(*self.names, action="store_true", help=self.help)
+            return
+        if self.again:
+            parser.add_argument(*self.names, metavar=self.metavar, help=self.help, action="append", default=[])
             return
         nargs = "*" if self.many else "?" if self.optional else None
         parser.add_argument(*self.names, metavar=self.metavar, help=self.help, nargs=nargs, choices=self.choices)
@@ -104,7 +111,9 @@ def _parse(name: str, command: Command, given: list[str]) -> Arguments:
     for flag in command.flags:
         flag.add_to(parser)
     parser.add_argument("-h", "--help", action="help", help="print this and stop")
-    arguments, unknown = parser.parse_known_intermixed_args(given)
+    end = given.index("--") if name == "submit" and "--" in given else len(given)
+    arguments, unknown = parser.parse_known_intermixed_args(given[:end])
+    arguments.sbatch = given[end + 1 :]
     if unknown:
         raise _unknown(name, unknown[0], [option for option in parser._option_string_actions if option[:2] == "--"])
     return arguments
@@ -156,17 +165,18 @@ def _evaluate(arguments: Arguments) -> int:
 
 
 def _run(arguments: Arguments) -> int:
+    name, overrides, selection = _selection(arguments)
     if arguments.dry_run:
         from zinv.listing import show_plan
 
-        return show_plan(arguments.name, arguments.overrides)
+        return show_plan(name, overrides, selection)
     from zinv.early import check_devices_of_experiment
 
-    check_devices_of_experiment(arguments.name, arguments.overrides)
+    check_devices_of_experiment(name, overrides, selection)
     from zinv.sweep import run_experiment
 
     flags = (arguments.keep, arguments.fresh, arguments.update, _count("--jobs", arguments.jobs))
-    return run_experiment(arguments.name, arguments.overrides, *flags)
+    return run_experiment(name, overrides, *flags, selection)
 
 
 def _count(flag: str, text: str | None) -> int | None:
@@ -267,6 +277,74 @@ def _doctor(arguments: Arguments) -> int:
     return doctor(arguments.overrides, vars(arguments)["for"])
 
 
+def _selection(arguments: Arguments) -> tuple[str | None, list[str], Selection]:
+    """An experiment's name if there is one, overrides, and which rows are meant."""
+    from zinv.config.selection import Selection
+
+    is_name = arguments.name is not None and "=" not in arguments.name
+    first = [] if is_name or arguments.name is None else [arguments.name]
+    selection = Selection(arguments.grid, tuple(arguments.only), _count("--shards", arguments.shards) or 1)
+    return arguments.name if is_name else None, [*first, *arguments.overrides], selection
+
+
+def _submit(arguments: Arguments) -> int:
+    from zinv.cluster.submit import flags_as_overrides, submit
+
+    name, overrides, selection = _selection(arguments)
+    asked = flags_as_overrides({key: getattr(arguments, key) for key in ASKED})
+    flags = (arguments.sbatch, arguments.keep, arguments.dry_run, arguments.pilot)
+    return submit(name, [*overrides, *asked], selection, *flags)
+
+
+def _status(arguments: Arguments) -> int:
+    from zinv.cluster.look import status
+
+    return status(arguments.name, arguments.runs or "runs", arguments.json, arguments.watch)
+
+
+def _retry(arguments: Arguments) -> int:
+    from zinv.cluster.submit import flags_as_overrides, retry
+
+    asked = flags_as_overrides({key: getattr(arguments, key) for key in ASKED})
+    return retry(arguments.name, asked, arguments.runs or "runs", arguments.all, arguments.dry_run)
+
+
+def _logs(arguments: Arguments) -> int:
+    from zinv.cluster.look import TAIL, logs
+
+    return logs(arguments.job, arguments.runs or "runs", _count("--lines", arguments.lines) or TAIL)
+
+
+def _sync(arguments: Arguments) -> int:
+    from zinv.cluster.sync import sync
+
+    return sync(arguments.folder or "runs")
+
+
+def _clean(arguments: Arguments) -> int:
+    from zinv.cluster.sync import clean
+
+    return clean(arguments.folder or "runs", arguments.dry_run)
+
+
+def _archive(arguments: Arguments) -> int:
+    from zinv.cluster.archive import archive
+
+    return archive(arguments.name, arguments.runs or "runs", arguments.output)
+
+
+def _reproduce(arguments: Arguments) -> int:
+    from zinv.cluster.archive import reproduce
+
+    return reproduce(arguments.file, arguments.to, arguments.overrides)
+
+
+def _diff(arguments: Arguments) -> int:
+    from zinv.compare import diff
+
+    return diff(arguments.first, arguments.second)
+
+
 OVERRIDES: Final = Flag(
     ("overrides",), "choices and settings: space=zplus method.num_steps=300", "key=value", many=True
 )
@@ -277,6 +355,18 @@ JOBS: Final = Flag(("--jobs",), "rows at a time; by default one a core on a CPU,
 UPDATE: Final = Flag(("--update",), "replace the experiment's results.csv")
 FOR: Final = Flag(("--for",), "the weight files of an experiment", "EXPERIMENT")
 EXPERIMENT: Final = Flag(("name",), "an experiment (zinv list experiments) or its folder", "NAME")
+GRID: Final = Flag(("--grid",), "overrides with commas are axes: --grid space=z,zplus seed=0,1,2; no NAME is needed")
+ONLY: Final = Flag(
+    ("--only",), "rows with this value: --only space=zplus,wplus; may be given again", "KEY=VALUE", again=True
+)
+SHARDS: Final = Flag(("--shards",), "jobs that share the images of each row", "N")
+SELECTED: Final = (replace(EXPERIMENT, optional=True), OVERRIDES, GRID, ONLY, SHARDS)
+FOLDER: Final = Flag(("folder",), "folder of runs; by default runs", "FOLDER", optional=True)
+RUNS: Final = Flag(("--runs",), "folder of runs; by default runs", "FOLDER")
+ASKED: Final = ("partition", "account", "gpus", "nodes", "cpus", "time", "array_limit")
+ASKING: Final = tuple(
+    Flag((f"--{key.replace('_', '-')}",), f"cluster.{key} of every job", key.upper()) for key in ASKED
+)
 RUN: Final = Flag(("path",), "a run folder, or a folder of them", "RUN")
 
 COMMANDS: Final[dict[str, Command]] = {
@@ -289,8 +379,72 @@ COMMANDS: Final[dict[str, Command]] = {
     "run": Command(
         "do every unfinished run of an experiment, then its table",
         _run,
-        (EXPERIMENT, OVERRIDES, JOBS, KEEP, FRESH, UPDATE, DRY),
+        (*SELECTED, JOBS, KEEP, FRESH, UPDATE, DRY),
         "zinv run demo",
+    ),
+    "submit": Command(
+        "submit the jobs of an experiment that are left, as arrays of SLURM; after -- come flags for sbatch",
+        _submit,
+        (
+            *SELECTED,
+            *ASKING,
+            KEEP,
+            DRY,
+            Flag(("--pilot",), "do an image of each cell first, and tell hours and gigabytes"),
+        ),
+        "zinv submit demo --partition gpu --time 4:00:00",
+    ),
+    "status": Command(
+        "how far each job of an experiment is",
+        _status,
+        (EXPERIMENT, RUNS, Flag(("--watch",), "again and again"), Flag(("--json",), "for scripts")),
+        "zinv status demo",
+    ),
+    "retry": Command(
+        "submit what is missing or failed, by reason: a smaller batch, a longer limit",
+        _retry,
+        (EXPERIMENT, RUNS, *ASKING, Flag(("--all",), "also what is set aside after three failures"), DRY),
+        "zinv retry demo",
+    ),
+    "logs": Command(
+        "print the end of what a job of a submission has said",
+        _logs,
+        (Flag(("job",), "its id, or the beginning of it", "JOB"), RUNS, Flag(("--lines",), "how many lines", "N")),
+        "zinv logs 1a2b3c4d",
+    ),
+    "sync": Command(
+        "upload what runs told Weights & Biases offline, each once",
+        _sync,
+        (FOLDER,),
+        "zinv sync runs",
+    ),
+    "clean": Command(
+        "delete half-written images, claims of ended processes, plans and reports that later ones replaced",
+        _clean,
+        (FOLDER, DRY),
+        "zinv clean runs --dry-run",
+    ),
+    "archive": Command(
+        "write a finished experiment into one file: plan, code, records, digests, tables",
+        _archive,
+        (EXPERIMENT, RUNS, Flag(("--output",), "file to write; by default NAME.tar.gz", "FILE")),
+        "zinv archive demo",
+    ),
+    "reproduce": Command(
+        "run an archived experiment again from its own code, and print what differs",
+        _reproduce,
+        (
+            Flag(("file",), "what zinv archive wrote", "FILE"),
+            OVERRIDES,
+            Flag(("--to",), "folder; by default reproduced/NAME", "FOLDER"),
+        ),
+        "zinv reproduce demo.tar.gz",
+    ),
+    "diff": Command(
+        "what two runs differ in: settings, code, weights, and their numbers image by image",
+        _diff,
+        (Flag(("first",), "a run folder", "RUN"), Flag(("second",), "another", "RUN")),
+        "zinv diff runs/optimize-zplus-toy/1a2b3c4d runs/optimize-zplus-toy/5e6f7a8b",
     ),
     "score": Command(
         "score stored inversions again, under another protocol",

@@ -114,7 +114,7 @@ def _column(values: Tensor, index: int) -> list[float]:
 def quiet() -> None:
     """Leave out what Lightning says about loggers, samplers and devices."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    words = "num_workers|GPU available|sampler|predict_dataloader|treespec|Total length of|predict returned None"
+    words = "num_workers|GPU available|sampler|predict_dataloader|treespec|Total length of|predict returned None|srun"
     warnings.filterwarnings("ignore", message=f".*({words})")
 
 

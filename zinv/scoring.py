@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -18,15 +20,19 @@ from zinv.ranks import Ranks
 MAX_DIFFERENCE = 1.0  # mean absolute difference, in 8-bit levels: rounding of another machine stays far below
 
 
-def score_images(run: Run, source: DataSource, method: Inverter, protocol: Protocol, ranks: Ranks) -> None:
-    """Score every finished image that has no scores under the protocol; each process takes its share."""
+def score_images(
+    run: Run, source: DataSource, method: Inverter, protocol: Protocol, ranks: Ranks, ids: Sequence[str]
+) -> None:
+    """Score those images that are finished and have no scores under the protocol; each process takes its share."""
     info = ProtocolInfo.of(protocol)
-    unscored = run.unscored(info)
+    unscored = run.unscored(info) & set(ids)
     todo = [i for i, name in enumerate(source.ids) if name in unscored]
     method.to(ranks.device)
     protocol.to(ranks.device)
     for i in ranks.share(todo):
         name = source.ids[i]
+        if run.scores(info, name) is not None:  # another run was faster
+            continue
         try:
             target = source.image(i)
         except DataError as error:

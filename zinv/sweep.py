@@ -16,41 +16,56 @@ from zinv.config import (
     missing_needs,
     run_folder,
 )
+from zinv.config.selection import EVERYTHING, Selection, select
 from zinv.errors import ConfigError, StoreError, WeightsError
 from zinv.evaluation.formats import format_table, to_terminal
 from zinv.evaluation.results import Published, against, contrast_table, control_line, differences, write_results
 from zinv.evaluation.rows import Row
 from zinv.evaluation.store import runs_in
 from zinv.evaluation.table import Table, make_table, pivot
-from zinv.jobs import Flags, do_jobs, planned
+from zinv.jobs import Flags, do_jobs, to_do
+from zinv.plans.make import freeze, plan_jobs
 
 ENDINGS = {"md": "markdown", "latex": "latex", "csv": "csv"}
 
 
 def run_experiment(
-    name: str, overrides: Sequence[str], keep: bool, fresh: bool, update: bool, jobs: int | None = None
+    name: str | None,
+    overrides: Sequence[str],
+    keep: bool,
+    fresh: bool,
+    update: bool,
+    jobs: int | None = None,
+    selection: Selection = EVERYTHING,
 ) -> int:
-    """Do every run of an experiment, and print its table; the same command again resumes.
+    """Freeze the plan of an experiment, do every run of it, and print its table; the same command again resumes.
 
     Args:
-        name: of the experiment.
+        name: of the experiment; without one, overrides are a grid.
         overrides: of every row.
         keep: keep finished images although the code has changed.
         fresh: delete the run folders first.
         update: replace the experiment's `results.csv`.
         jobs: rows at a time; by default as many as cores where rows run on the CPU, else one.
+        selection: which rows, and in how many shards.
 
     Returns:
         0, or 1 if a run failed.
     """
-    experiment = find_experiment(name)
+    selected = select(name, overrides, selection)
+    experiment = selected.experiment
     check_needs(experiment)
     flags = Flags(keep, fresh, experiment.name)
-    plan = planned([layer(row, overrides) for row in expand(experiment)], flags)
+    planned = plan_jobs(selected, selection.shards)
+    todo = to_do(planned, flags)
+    plan = freeze(selected, planned)
+    for job in planned:
+        if job.note:
+            print(f"{job.name}: {job.note}")
     columns = experiment.table.get("columns")
-    statuses = do_jobs(plan, flags, jobs, columns if isinstance(columns, list) else None)
-    done = [job.folder for job, status in zip(plan, statuses, strict=True) if status in (0, 1)]
-    show_tables(experiment, done, update)
+    statuses = do_jobs(todo, flags, jobs, columns if isinstance(columns, list) else None, plan.code)
+    folders = list(dict.fromkeys(job.folder for job, status in zip(todo, statuses, strict=True) if status in (0, 1)))
+    show_tables(experiment, folders, update, len({job.folder for job in todo}) if selected.whole else None)
     return 1 if any(statuses) else 0
 
 
@@ -64,11 +79,20 @@ def check_needs(experiment: Experiment) -> None:
         raise WeightsError(f"{experiment.name} needs {need.file}; `zinv {need.command}` makes it.")
 
 
-def show_tables(experiment: Experiment, folders: Sequence[Path], update: bool) -> None:
-    """The experiment's table, its declared contrasts, and what differs from the committed results."""
-    rows, asked = [Row.read(folder) for folder in folders], len(expand(experiment))
+def show_tables(experiment: Experiment, folders: Sequence[Path], update: bool, asked: int | None) -> None:
+    """The experiment's table, its declared contrasts, and what differs from the committed results.
+
+    Args:
+        experiment: whose.
+        folders: of runs that have results.
+        update: replace the committed results.
+        asked: how many runs the whole experiment has; None where only some were asked for.
+    """
+    rows = [Row.read(folder) for folder in folders]
     if rows:
-        print(to_terminal(experiment_table(experiment, rows)))
+        print(to_terminal(experiment_table(experiment, rows, asked)))
+    if asked is None:
+        return
     if len(rows) < asked:
         print(f"{asked - len(rows)} of {asked} rows failed: contrasts and results.csv are for all.")
         return
@@ -82,7 +106,7 @@ def show_tables(experiment: Experiment, folders: Sequence[Path], update: bool) -
         print(to_terminal(differences(rows, committed)))
 
 
-def experiment_table(experiment: Experiment, rows: Sequence[Row]) -> Table:
+def experiment_table(experiment: Experiment, rows: Sequence[Row], asked: int | None) -> Table:
     """The table as `experiment.yaml` draws it (`columns`, `extras`, `median`); its control, if all rows are there."""
     unknown = set(experiment.table) - {"columns", "extras", "median"}
     if unknown:
@@ -90,7 +114,7 @@ def experiment_table(experiment: Experiment, rows: Sequence[Row]) -> Table:
             f"{experiment.name}: table.{sorted(unknown)[0]}: no such key. Choose from: columns, extras, median."
         )
     drawn = make_table(rows, **experiment.table)  # type: ignore[arg-type]
-    if experiment.control is None or len(rows) < len(expand(experiment)):
+    if experiment.control is None or asked is None or len(rows) < asked:
         return drawn
     return replace(drawn, notes=(*drawn.notes, control_line(rows, experiment.control)))
 
@@ -105,7 +129,7 @@ def table(
     elif pivot_column is not None:
         made = pivot(rows, pivot_column)
     elif experiment is not None:
-        made = experiment_table(experiment, rows)
+        made = experiment_table(experiment, rows, len(expand(experiment)))
     else:
         made = make_table(rows)
     if update:

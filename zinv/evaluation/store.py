@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 import pandas as pd
 import torch
@@ -21,6 +23,7 @@ from zinv.evaluation import provenance
 from zinv.evaluation.files import (
     Json,
     clear_errors,
+    locked,
     names,
     read_json,
     remove,
@@ -43,6 +46,7 @@ from zinv.evaluation.records import (
 from zinv.images import read_image, write_png
 
 Result = dict[str, Json]
+LOCK: Final = "lock"
 
 
 @dataclass(frozen=True)
@@ -98,10 +102,12 @@ class Run:
         with clear_errors(run.path):
             for part in ("images", "failed"):
                 (run.path / part).mkdir(parents=True, exist_ok=True)
-            facts = run._begin(identity, keep)
-            facts["settings"] = dict(settings or {})
-            replace_text(run.path / "config.yaml", yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True))
-            run._write_facts(facts)
+            with locked(run.path / LOCK):
+                facts = run._begin(identity, keep)
+                facts["settings"] = dict(settings or {})
+                text = yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True)
+                replace_text(run.path / "config.yaml", text)
+                run._write_facts(facts)
             sweep(run.path / "images")
         return run
 
@@ -140,6 +146,20 @@ class Run:
         """Ids of the images whose last try failed; they are tried again unless the run leaves them out."""
         files = (name for name in names(self.path / "failed") if name.endswith(".json") and not name.startswith("."))
         return {name.removesuffix(".json") for name in files} - self.finished()
+
+    def stamps(self) -> dict[str, int]:
+        """The images whose last try failed, each with what tells that try from a later one."""
+        return {name: self._stamp(name) for name in self.failed()}
+
+    def is_done(self, name: str, before: Mapping[str, int]) -> bool:
+        """Whether an image is finished, or was tried in vain since `stamps` gave `before`."""
+        return (self.path / "images" / name).is_dir() or self._stamp(name) not in (0, before.get(name))
+
+    def _stamp(self, name: str) -> int:
+        try:
+            return (self.path / "failed" / f"{name}.json").stat().st_mtime_ns
+        except OSError:
+            return 0
 
     def finish(
         self,
@@ -267,8 +287,13 @@ class Run:
     def merge_records(self, protocol: ProtocolInfo, ids: Sequence[str]) -> Path:
         """Write the records file of a protocol, a row for each of `ids` that is scored or failed, in their order.
 
-        Bytes depend on the results only, not on processes, batches, order or interruptions.
+        Bytes depend on the results only, not on processes, batches, order or interruptions. Of several processes that
+        end at a time the last one to write has seen the work of all.
         """
+        with clear_errors(self.path), locked(self.path / LOCK):
+            return self._merge(protocol, ids)
+
+    def _merge(self, protocol: ProtocolInfo, ids: Sequence[str]) -> Path:
         finished, failed = self.finished(), self.failed()
         known = [name for name in ids if name in finished or name in failed]
         rows = [row for row in (self._row(protocol, name) for name in known) if row]
@@ -285,9 +310,8 @@ class Run:
             missing=count_missing(rows, protocol.columns),
         )
         path = self.records_path(protocol.name)
-        with clear_errors(self.path):
-            write_records(path, header, rows)
-            self._merge_times(ids, finished)
+        write_records(path, header, rows)
+        self._merge_times(ids, finished)
         return path
 
     def records_path(self, protocol: str | None = None) -> Path:
@@ -307,10 +331,14 @@ class Run:
 
     def note(self, **facts: Json) -> None:
         """Add facts of the present start (device, wall time, peak memory …) to `run.json`."""
-        content = self.facts
-        starts = cast(list[dict[str, Json]], content["starts"])
-        starts[-1].update(facts)
-        self._write_facts(content)
+        with clear_errors(self.path), locked(self.path / LOCK):
+            content = self.facts
+            starts = cast(list[dict[str, Json]], content["starts"])
+            own = [
+                start for start in starts if (start["host"], start.get("pid")) == (socket.gethostname(), os.getpid())
+            ]
+            (own or starts)[-1].update(facts)
+            self._write_facts(content)
 
     def _begin(self, identity: Mapping[str, Json], keep: bool) -> Result:
         start = provenance.start(self.code)
