@@ -151,7 +151,7 @@ def invert(path: Path, parts: Parts, ids: Sequence[str]) -> Ranks:
     data, writer = parts.config["data"], StoreWriter(path, parts.source)
     trainer = _trainer(build(parts.config, "trainer"), writer)
     lacking = parts.parent.lacking(parts.source.ids).keys() if parts.parent else set()
-    run, claims, others = Run.open(path), Claims(path), set(parts.source.ids) - set(ids)
+    run, claims, others = Run(path), Claims(path), set(parts.source.ids) - set(ids)
     shared = Shared(claims.take, partial(run.is_done, before=run.stamps()))
     module = ImageModule(
         parts.source, lambda: run.finished() | lacking | others, data["batch_size"], data["num_workers"], shared

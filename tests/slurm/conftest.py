@@ -31,6 +31,7 @@ def slurm(daemons: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setenv("ZINV_LEASE", "10")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # the node's name is SLURM's own
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     yield daemons
     private_slurm.said("scancel", "--user=root")

@@ -56,6 +56,7 @@ def test_submitted_killed_and_preempted_jobs_end_as_those_of_a_run(slurm: Slurm,
     until(finished)
     (first, *_) = [line.split()[0] for line in slurm.queue() if line.endswith("RUNNING")]
     slurm.run("scancel", "--signal=KILL", "--full", first)
+    slurm.wait(empty=lambda tasks: not any(line.startswith(f"{first} ") for line in tasks))
     slurm.run("sbatch", "-p", "urgent", "-n", "2", "-o", "/dev/null", "--wrap", "sleep 1")
     slurm.wait()
     lost = [job for job in status(zinv) if job["reason"] == "lost"]

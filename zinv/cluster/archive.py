@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from zinv import weights
 from zinv.cluster.state import progress
 from zinv.compare import paired
 from zinv.config import compose
@@ -84,8 +85,15 @@ def _sums(folder: Path) -> str:
     """Digests of what was found and drawn for each image."""
     files = sorted((folder / "images").glob("[!.]*/*.*"))
     chosen = [path for path in files if path.suffix in (".safetensors", ".png")]
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}" for path in chosen]
+    lines = [f"{_digest(path)}  {path.relative_to(folder)}" for path in chosen]
     return "".join(f"{text}\n" for text in lines)
+
+
+def _digest(path: Path) -> str:
+    """Of the tensors alone in a safetensors file, whose header has its metadata in any order."""
+    if path.suffix == ".safetensors":
+        return weights.digest(weights.read(path)[0])
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def reproduce(file: str, to: str | None, overrides: Sequence[str] = ()) -> int:

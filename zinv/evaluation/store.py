@@ -149,7 +149,8 @@ class Run:
 
     def stamps(self) -> dict[str, int]:
         """The images whose last try failed, each with what tells that try from a later one."""
-        return {name: self._stamp(name) for name in self.failed()}
+        begun = (self.path / "failed").is_dir()  # under srun rank 0 may not have made the run yet
+        return {name: self._stamp(name) for name in self.failed()} if begun else {}
 
     def is_done(self, name: str, before: Mapping[str, int]) -> bool:
         """Whether an image is finished, or was tried in vain since `stamps` gave `before`."""
