@@ -35,11 +35,12 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 import mutations  # noqa: E402
 import torch  # noqa: E402
 
-from tests.generators.checkpoints import layouts, samples  # noqa: E402
+from tests.generators.checkpoints import layouts  # noqa: E402
+from tests.unpickle import samples  # noqa: E402
 from zinv.errors import ZinvError  # noqa: E402
 from zinv.generators import load_generator  # noqa: E402
-from zinv.generators.checkpoints.unpickle import PERSISTENT, Stub, load  # noqa: E402
 from zinv.generators.toy import toy_stylegan1, toy_stylegan2  # noqa: E402
+from zinv.unpickle import PERSISTENT, Stub, load  # noqa: E402
 
 CLASSES = ((PERSISTENT, "*"), ("dnnlib.tflib.network", "Network"))
 MODULES = {"argparse", *(module for module, _ in CLASSES)}
@@ -208,17 +209,18 @@ def count(
     outcome.peak = max(outcome.peak, (peak, name))
 
 
-def report(given: argparse.Namespace, outcome: Outcome, seconds: float) -> dict[str, object]:
+def report(given: argparse.Namespace, outcome: Outcome, seconds: float, command: str) -> dict[str, object]:
     """What is written into the result file."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False)
     return {
-        "command": f"python benchmarks/fuzz.py --minutes {given.minutes:g} --seed {given.seed}",
+        "command": command,
         "commit": commit.stdout.strip(),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "seconds": round(seconds),
         "files": sum(sum(kinds.values()) for kinds in outcome.files.values()),
-        "by_mutation": {kind: dict(sorted(outcome.files[kind].items())) for kind in sorted(outcome.files)},
+        "outcomes": dict(sorted(sum(outcome.files.values(), Counter()).items())),
+        "by_kind": {kind: dict(sorted(outcome.files[kind].items())) for kind in sorted(outcome.files)},
         "by_valid_file": dict(sorted(outcome.seeds.items())),
         "slowest": {"processor_seconds": outcome.seconds[0], "file": outcome.seconds[1]},
         "largest": {"bytes_above_before": outcome.peak[0], "file": outcome.peak[1]},
@@ -257,11 +259,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGPROF, slow)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         outcome = campaign(given, Path(folder))
-    text = json.dumps(report(given, outcome, time.monotonic() - start), indent=1) + "\n"
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(text)
-    print(text, end="")
+    command = f"python benchmarks/fuzz.py --minutes {given.minutes:g} --seed {given.seed}"
+    write(given.out, report(given, outcome, time.monotonic() - start, command))
     return 1 if outcome.findings else 0
+
+
+def write(out: Path, result: object) -> None:
+    """Write a result file, and print it."""
+    text = json.dumps(result, indent=1) + "\n"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text)
+    print(text, end="")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     python benchmarks/step.py --resolution 256 --batch 1 --json
 
 StyleGAN2 of config-f's widths with random weights, MSE + 10 LPIPS-VGG of random weights. The two loops take turns; both
-start from the same codes. README.md beside this file says what is measured, and what was.
+start from the same codes, and unequal losses at the end make the exit status 1. README.md beside this file says what
+is measured, and what was.
 """
 
 from __future__ import annotations
@@ -165,6 +166,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
         "loss": ours.losses[0].tolist(),
         "plain_loss": theirs.losses[0].tolist(),
         "relative_difference": float(difference),
+        "losses_agree": bool(difference <= arguments.tolerance),
         "threads": torch.get_num_threads(),
         "device": device_name(device),
         "torch": torch.__version__,
@@ -206,6 +208,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--max-width", type=int, default=512, help="narrower networks, to try the script")
+    parser.add_argument("--tolerance", type=float, default=1e-3, help="relative difference of the losses that passes")
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
     return parser.parse_args(arguments)
 
@@ -215,11 +218,14 @@ def text(result: dict[str, object]) -> str:
     return "\n".join(f"{name:{width}}  {value}" for name, value in result.items())
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     given = parse(arguments)
     result = measure(given)
     print(json.dumps(result) if given.json else text(result))
+    if not result["losses_agree"]:
+        print(f"error: the two losses differ by more than {given.tolerance:g} of the plain one.", file=sys.stderr)
+    return 0 if result["losses_agree"] else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

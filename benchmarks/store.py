@@ -20,7 +20,7 @@ from zinv.cluster.state import progress
 from zinv.config.selection import Selection, select
 from zinv.evaluation.claims import Claims
 from zinv.evaluation.store import Run
-from zinv.plans.make import freeze, plan_jobs
+from zinv.plans.make import choose, freeze, plan_jobs
 
 ROW = {"generator": "toy", "method.num_steps": 2, "data.num": 4, "trainer": "cpu"}
 
@@ -48,7 +48,7 @@ def status(folder: Path, images: int) -> dict[str, float]:
     """Seconds of `status` over one job of so many finished images, and of its listing alone."""
     os.chdir(folder)
     selected = select(None, [f"{key}={value}" for key, value in ROW.items()], Selection(grid=True))
-    plan = freeze(selected, plan_jobs(selected))
+    plan = freeze(selected.experiment, plan_jobs(choose(selected)))
     (job,) = plan.jobs
     names = [f"image-{i:07d}" for i in range(images)]
     (plan.folder / "images" / f"{job.images}.txt").write_text("\n".join(names))

@@ -22,6 +22,7 @@ class Site:
         ranges: whether parts can be asked for.
         etags: whether answers have one.
         html: whether every answer is a web page.
+        shift: by how much a part begins later than it was asked for.
         asked: the Range of each request, in order.
     """
 
@@ -31,6 +32,7 @@ class Site:
     ranges: bool = True
     etags: bool = True
     html: bool = False
+    shift: int = 0
     url: str = ""
     asked: list[str | None] = field(default_factory=list)
 
@@ -71,7 +73,7 @@ def handler(site: Site) -> type[BaseHTTPRequestHandler]:
                 return
             self.send_response(206 if start else 200)
             if start:
-                self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+                self.send_header("Content-Range", f"bytes {start + site.shift}-{len(content) - 1}/{len(content)}")
             if site.etags:
                 self.send_header("ETag", etag)
             self.send_header("Content-Type", "text/html" if site.html else "application/octet-stream")

@@ -93,9 +93,7 @@ def test_a_key_given_twice(cli: Cli):
 
 
 def test_missing_weights(cli: Cli):
-    said = error(
-        cli("evaluate generator=stylegan2 generator.path=nowhere.safetensors data=toy loss=pixel protocol=pixel")
-    )
+    said = error(cli("evaluate generator=file generator.path=nowhere.safetensors data=toy loss=pixel protocol=pixel"))
     assert said.startswith("nowhere.safetensors: no such weight file. Looked in the working folder, ")
 
 
@@ -109,14 +107,14 @@ def test_published_weights_that_are_missing_say_where_to_get_them(cli: Cli, monk
 def test_truncated_weights(cli: Cli):
     toy_stylegan2().save(Path("g.safetensors"))
     Path("g.safetensors").write_bytes(Path("g.safetensors").read_bytes()[:5000])
-    said = error(cli("evaluate generator=stylegan2 generator.path=g.safetensors data=toy loss=pixel protocol=pixel"))
+    said = error(cli("evaluate generator=file generator.path=g.safetensors data=toy loss=pixel protocol=pixel"))
     assert said.startswith("g.safetensors: not a readable safetensors file")
 
 
 def test_weights_of_another_kind(cli: Cli):
     write(Path("g.safetensors"), {"x": toy_stylegan2().w_avg}, {"kind": "pnorm"})
-    said = error(cli("evaluate generator=stylegan2 generator.path=g.safetensors data=toy loss=pixel protocol=pixel"))
-    assert said == "g.safetensors: it holds pnorm, not a StyleGAN2."
+    said = error(cli("evaluate generator=file generator.path=g.safetensors data=toy loss=pixel protocol=pixel"))
+    assert said == "g.safetensors: it holds pnorm, not a StyleGAN1 or StyleGAN2."
 
 
 def test_statistics_of_another_generator(cli: Cli):
@@ -321,6 +319,44 @@ def test_scores_take_a_protocol_only(cli: Cli):
     (run,) = Path("runs").glob("*/*")
     assert error(cli(f"score {run} space=z")).startswith("space=z: zinv score takes a protocol and its settings only")
     assert error(cli("score nowhere protocol=pixel")).startswith("nowhere: there is no run in this folder")
+
+
+def test_a_table_that_cannot_be_written(cli: Cli):
+    cli(TOY)
+    message = error(cli("table runs --format md --output nowhere/table.md"))
+    assert message == "--output nowhere/table.md: cannot be written (No such file or directory)."
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("method.size=7", "method.size=7: not the side of a base code. Give one of 8, 16."),
+        ("method.encoder=untrained/x", "untrained/x: not untrained/SEED with a whole number, such as untrained/0."),
+    ],
+)
+def test_base_codes_that_do_not_exist(cli: Cli, override: str, message: str):
+    assert message in error(cli(f"{TOY.replace('optimize', 'bdinvert')} {override}"))
+
+
+@pytest.mark.parametrize("vectors", [np.ones((15, 15)), None])
+def test_broken_statistics(cli: Cli, vectors: np.ndarray | None):
+    Path("stats").mkdir()
+    np.save("stats/mean_latent.npy", np.zeros(16))
+    np.save("stats/eigen_values.npy", np.ones(16))
+    Path("stats/eigen_vectors.npy").touch() if vectors is None else np.save("stats/eigen_vectors.npy", vectors)
+    message = error(cli(f"{TOY.replace('wplus', 'pnplus')} space.statistics=stats"))
+    assert "stats: needs mean_latent.npy, eigen_values.npy, eigen_vectors.npy (" in message
+
+
+def test_another_protocol_of_the_same_name_does_not_replace_the_runs_own(cli: Cli):
+    cli(TOY)
+    (run,) = Path("runs").glob("*/*")
+    before = (run / "records.csv").read_bytes()
+    message = error(cli(f"score {run} protocol.metrics=[mse]"))
+    assert message.startswith("protocol.name=pixel: the run's own protocol has this name and other settings. Give")
+    assert cli(f"score {run} protocol.metrics=[mse] protocol.name=mine").status == 0
+    assert (run / "records.csv").read_bytes() == before
+    assert "psnr" not in (run / "records-mine.csv").read_text()
 
 
 def test_a_damaged_inversion_is_not_scored(cli: Cli):

@@ -41,7 +41,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     experiment = tmp_path / "experiments" / "mine"
     experiment.mkdir(parents=True)
     (experiment / "experiment.yaml").write_text(
-        "base: {generator: stylegan2, generator.path: mine/generator, data: toy, loss: paper, protocol: pixel}\n"
+        "base: {generator: file, generator.path: mine/generator, data: toy, loss: paper, protocol: pixel}\n"
         "rows:\n  - {space: pn, space.statistics: stats/toy}\n"
     )
     return tmp_path

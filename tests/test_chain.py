@@ -137,8 +137,8 @@ def test_codes_above_a_base_code_are_no_start_of_a_whole_one(cli: Cli):
 @pytest.mark.parametrize(
     ("start", "message"),
     [
-        ("runs/nowhere", "start=runs/nowhere: neither the folder of a run nor a space's start. Choose from: "),
-        ("rndom", "start=rndom: neither the folder of a run nor a space's start. Did you mean 'random'?"),
+        ("runs/nowhere", "start=runs/nowhere: neither the folder of a run, an encoder's weights nor a start. "),
+        ("rndom", "start=rndom: neither the folder of a run, an encoder's weights nor a start. Did you mean 'random'?"),
         (".", "start=.: there is no run in this folder (run.json is missing)."),
     ],
 )
@@ -163,6 +163,18 @@ def test_weights_that_are_not_kept_are_scored_by_their_pictures(cli: Cli):
     run = Run.open(only("pti-zplus-toy/*"))
     assert not any(name.startswith("weights/") for name in run.read("toy-00000").tensors)
     assert all(float(row["mse"]) > 0 for row in rows(run.path).values())
+
+
+def test_a_shared_generator_is_the_same_whatever_is_left_to_do(cli: Cli):
+    line = "method=pti method.pivot_steps=2 method.shared=all data.batch_size=2"
+    assert cli(toy(line)).status == 0
+    run, name = Run.open(only("pti-zplus-toy/*")), "weights/synthesis_network.b16.conv1.weight"
+    before = {image: run.read(image).tensors[name] for image in run.finished()}
+    assert len(before) == 3 and torch.equal(before["toy-00000"], before["toy-00002"])
+    shutil.rmtree(run.path / "images" / "toy-00001")
+    assert cli(toy(line)).status == 0
+    assert torch.equal(run.read("toy-00001").tensors[name], before["toy-00001"])
+    assert "holds a run of another configuration (different: shared_by)" in error(cli(toy(f"{line} data.num=2")))
 
 
 def test_tuning_that_diverges_is_a_recorded_failure(cli: Cli):

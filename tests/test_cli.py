@@ -27,7 +27,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     made: list[tuple[object, ...]] = []
     for module, names in {
         "zinv.run": ("evaluate", "score"),
-        "zinv.sweep": ("run_experiment", "table"),
+        "zinv.sweep": ("run_experiment",),
+        "zinv.tables": ("table",),
         "zinv.train": ("train",),
         "zinv.check": ("check",),
     }.items():
@@ -60,10 +61,10 @@ def error(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
             ("run_experiment", None, ["space=z,w", "seed=1"], *[False] * 3, None, Selection(True, ("space=z",), 2)),
         ),
         ("score runs/a protocol=pixel", ("score", "runs/a", ["protocol=pixel"])),
-        ("table a b", ("table", ["a", "b"], None, "terminal", None, False, None)),
+        ("table a b", ("table", ["a", "b"], None, "terminal", None, False, None, False, False)),
         (
             "table a --against Z --format latex --output t.tex --update --pivot space",
-            ("table", ["a"], "Z", "latex", "t.tex", True, "space"),
+            ("table", ["a"], "Z", "latex", "t.tex", True, "space", False, False),
         ),
         ("train model=identity --fresh", ("train", ["model=identity"], True)),
         ("check mylab.Z", ("check", "mylab.Z")),
@@ -77,7 +78,7 @@ def test_commands_call_their_functions(calls: list[tuple[object, ...]], line: st
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("evaluat", "zinv evaluat: there is no such command. Did you mean 'evaluate'? Choose from: check, "),
+        ("evaluat", "zinv evaluat: there is no such command. Did you mean 'evaluate'? Choose from: archive, check, "),
         ("--versio", "zinv --versio: there is no such flag. Did you mean '--version'?"),
         ("evaluate --kepp", "zinv evaluate --kepp: no such flag. Did you mean '--keep'? Choose from: --dry-run, "),
         ("evaluate --ke", "zinv evaluate --ke: no such flag. Did you mean '--keep'?"),
@@ -175,7 +176,7 @@ def test_show_prints_what_a_run_would_be_and_its_folder(capsys: pytest.CaptureFi
 
 
 def test_show_without_the_weights_says_so(capsys: pytest.CaptureFixture[str], empty_folder: Path):
-    assert main(["show", "generator=stylegan2", "generator.path=nowhere", "data=toy", "loss=pixel"]) == 0
+    assert main(["show", "generator=file", "generator.path=nowhere", "data=toy", "loss=pixel"]) == 0
     assert "# run folder: not known yet (nowhere: no such weight file." in capsys.readouterr().out
 
 
@@ -194,7 +195,7 @@ def test_a_dry_run_says_once_what_is_missing(capsys: pytest.CaptureFixture[str],
     folder.mkdir(parents=True)
     (folder / "experiment.yaml").write_text(
         """
-base: {generator: stylegan2, generator.path: mine/net, data: toy, loss: pixel, protocol: pixel}
+base: {generator: file, generator.path: mine/net, data: toy, loss: pixel, protocol: pixel}
 rows: [{space: z}, {space: w}, {space: pn, space.statistics: nowhere}]
 needs:
   - {file: mine/net, command: train model=generator}
@@ -205,7 +206,7 @@ needs:
     first, second, third, *rows = capsys.readouterr().out.splitlines()
     assert first == "missing: mine/net; `zinv train model=generator` makes it"
     assert second == "missing: mine/code; `zinv train model=base_code` makes it"
-    assert third.startswith("runs/optimize-z-stylegan2/not known yet: zinv evaluate generator=stylegan2")
+    assert third.startswith("runs/optimize-z-file/not known yet: zinv evaluate generator=file")
     assert len(rows) == 2
 
 
@@ -213,7 +214,7 @@ def test_a_dry_run_says_once_what_no_command_makes(capsys: pytest.CaptureFixture
     folder = empty_folder / "experiments" / "mine"
     folder.mkdir(parents=True)
     (folder / "experiment.yaml").write_text(
-        "base: {generator: stylegan2, generator.path: mine/net, data: toy, loss: pixel}\ngrid: {seed: [0, 1]}"
+        "base: {generator: file, generator.path: mine/net, data: toy, loss: pixel}\ngrid: {seed: [0, 1]}"
     )
     assert main(["run", "mine", "--dry-run"]) == 0
     first, *rows = capsys.readouterr().out.splitlines()

@@ -16,8 +16,8 @@ from zinv.losses.base import LossTerm
 from zinv.metrics.base import Metric
 from zinv.presets import make, preset_names, read_preset
 
-NEED_FOLDERS = {"folder", "ffhq", "celebahq", "celebahq50", "lsun_cat"}
-NEED_PATHS = {"stylegan2"}
+NEED_FOLDERS = {"folder", "ffhq", "celebahq", "celebahq50", "lsun_cat", "masks"}
+NEED_PATHS = {"file"}
 
 
 def names(group: str, without: set[str] | None = None) -> list[tuple[str, str]]:
@@ -32,7 +32,13 @@ def random_weights(group: str, name: str) -> dict[str, object]:
 
 @pytest.mark.parametrize(
     ("group", "name"),
-    [*names("space"), *names("generator", NEED_PATHS), *names("data", NEED_FOLDERS), *names("method")],
+    [
+        *names("space"),
+        *names("generator", NEED_PATHS),
+        *names("data", NEED_FOLDERS),
+        *names("method"),
+        *names("segmentation", NEED_FOLDERS),
+    ],
 )
 def test_a_preset_keeps_its_contract(group: str, name: str):
     try:

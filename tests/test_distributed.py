@@ -56,7 +56,7 @@ def test_two_processes_give_the_records_of_one(cli: Cli):
     """Five images: three and two, so that the second process has an empty batch at its end."""
     done = two_processes("data.num=5", "runs=two")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("F/Z+") == 1  # one of them prints
+    assert done.stdout.count("protocol pixel ") == 1  # one of them prints
     assert ranks("two") == [[3, 2]]
     (start,) = json.loads((folder("two") / "run.json").read_text())["starts"]
     assert len(start["peak_memory_bytes"]) == 2 and min(start["peak_memory_bytes"]) > 1e8

@@ -15,9 +15,12 @@ from pathlib import Path
 import pytest
 
 from zinv.check import _split
-from zinv.cli import COMMANDS, _parse, _selection, main
-from zinv.config import TRAIN_GROUPS, build, compose, find_experiment
+from zinv.cli import COMMANDS, _parse, main
+from zinv.commands.rows import selection_of
+from zinv.config import TRAIN_GROUPS, build, compose, experiment_names, find_experiment
 from zinv.config.selection import select
+from zinv.draw import KINDS
+from zinv.figures.picks import parse
 from zinv.generators.checkpoints.write import SUFFIXES, WRITERS
 from zinv.listing import show_presets
 from zinv.presets import preset_names
@@ -128,7 +131,7 @@ def test_commands_resolve(lab: Path, line: str):
     elif command == "train":
         compose(given.overrides, {"trainer": "fit"}, TRAIN_GROUPS)
     elif command in ("run", "submit"):
-        name, overrides, selection = _selection(given)
+        name, overrides, selection = selection_of(given)
         own = [text for text in overrides if text.startswith(("cluster=", "cluster."))]
         compose(own, groups=("cluster",))
         for row in select(name, [text for text in overrides if text not in own], selection).rows:
@@ -149,6 +152,9 @@ def test_commands_resolve(lab: Path, line: str):
         assert given.format in (None, *WRITERS) and Path(given.target).suffix in SUFFIXES
     elif command in ("status", "retry", "archive"):
         assert find_experiment(given.name)
+    elif command == "figure":
+        assert {word for word in given.words if "=" not in word} <= {*KINDS, *experiment_names()}
+        assert parse(given.pick or "first:1")
     else:
         assert command in ("table", "logs", "sync", "clean", "reproduce", "diff")
 

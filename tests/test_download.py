@@ -185,6 +185,21 @@ def test_two_at_once(site: Site, tmp_path: Path):
     assert download(net(site), tmp_path).read_bytes() == CONTENT
 
 
+def test_one_that_waited_for_another_that_is_done(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Between opening the part and locking it, the other gives it its name."""
+    monkeypatch.setattr("fcntl.flock", lambda *_: (tmp_path / ".net.pkl.part").replace(tmp_path / "net.pkl"))
+    assert refusal(net(site), tmp_path).endswith(".net.pkl.part: another process has just fetched this file.")
+
+
+def test_another_part_than_was_asked_for_is_not_glued_on(site: Site, tmp_path: Path):
+    site.cut = 100_000
+    refusal(net(site), tmp_path)
+    site.cut, site.shift = None, 5
+    assert "(it sent another part than the one from 100000 on)" in refusal(net(site), tmp_path)
+    site.shift = 0
+    assert download(net(site), tmp_path).read_bytes() == CONTENT
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True

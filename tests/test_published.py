@@ -121,5 +121,5 @@ def test_files_of_anything_else_are_refused(content: object, tmp_path: Path) -> 
 
 def test_a_file_that_runs_code_is_refused(tmp_path: Path) -> None:
     torch.save({"a": torch.nn.Linear(1, 1)}, tmp_path / "module.pt")
-    with pytest.raises(WeightsError, match="module.pt: not a readable file of tensors"):
+    with pytest.raises(WeightsError, match="module.pt: .*torch.nn.modules.linear.Linear. is not on the list"):
         weights.read_state(str(tmp_path / "module.pt"))

@@ -287,11 +287,12 @@ def test_a_row_on_several_devices_is_a_process_of_its_own(cli: Cli, experiment: 
     """Lightning starts the whole command line again on each device."""
     commands: list[list[str]] = []
 
-    def note(command: list[str], env: dict[str, str], check: bool) -> subprocess.CompletedProcess[str]:
-        commands.append(command)
-        return subprocess.CompletedProcess(command, 0)
+    def note(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        commands.extend([command] if "evaluate" in command else [])
+        return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(jobs.subprocess, "run", note)
+    monkeypatch.setattr(sweep, "read_rows", lambda *_: [])
     monkeypatch.setattr(sweep, "show_tables", lambda *_: None)
     assert cli("run tiny trainer.devices=2 logger=wandb --keep").status == 0
     first, second = commands
@@ -369,6 +370,7 @@ def test_as_many_rows_at_a_time_as_cores_unless_they_are_on_a_gpu(
     cli: Cli, experiment: Path, monkeypatch: pytest.MonkeyPatch, trainer: str, num: int
 ):
     found: list[int] = []
+    monkeypatch.setattr("zinv.early.check_devices_of_experiment", lambda *_: None)  # a GPU is not needed to plan for it
     monkeypatch.setattr(jobs, "num_cores", lambda: 6)
     monkeypatch.setattr(jobs.torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(jobs.torch.backends.mps, "is_available", lambda: False)

@@ -18,16 +18,18 @@ from zinv.contracts import (
     GeneratorContract,
     MethodContract,
     MetricContract,
+    SegmentationContract,
     SpaceContract,
     TermContract,
 )
 from zinv.errors import ConfigError, ZinvError, suggest
-from zinv.generators.base import Generator, base_size
+from zinv.generators.base import Generator, base_point
 from zinv.generators.toy import toy_stylegan2
 from zinv.losses.base import Loss
 from zinv.metrics.base import Metric
 from zinv.presets import locate, make
 from zinv.seeding import image_rngs
+from zinv.segmentation.base import Segmentation
 from zinv.spaces.z import ZPlus
 
 TOY = {"generator": "toy", "space": "zplus", "data": "toy", "loss": "pixel", "protocol": "pixel", "trainer": "cpu"}
@@ -113,7 +115,7 @@ def space_contracts(name: str) -> Iterator[tuple[str, Start]]:
     config = _config("space", name)
     generator: Generator = build(config, "generator")
     yield f"{name} on the toy generator", partial(SpaceContract, build(config, "space"), generator)
-    point = f"b{base_size(generator)}.conv0"
+    point = base_point(generator)
     with torch.no_grad():
         ws = generator.w_avg.expand(len(IDS), generator.num_ws, -1)
         base = (point, generator.features(generator.affine(ws), [point])[point])
@@ -132,6 +134,12 @@ def method_contracts(name: str) -> Iterator[tuple[str, Start]]:
 def generator_contracts(name: str) -> Iterator[tuple[str, Start]]:
     """A generator."""
     yield name, partial(GeneratorContract, build(_config("generator", name), "generator"))
+
+
+def segmentation_contracts(name: str) -> Iterator[tuple[str, Start]]:
+    """A segmentation."""
+    segmentation = make("segmentation", name, Segmentation, {}, "segmentation")  # type: ignore[type-abstract]
+    yield name, partial(SegmentationContract, segmentation)
 
 
 def data_contracts(name: str) -> Iterator[tuple[str, Start]]:
@@ -162,4 +170,5 @@ CONTRACTS: dict[str, Callable[[str], Iterator[tuple[str, Start]]]] = {
     "metric": metric_contracts,
     "generator": generator_contracts,
     "data": data_contracts,
+    "segmentation": segmentation_contracts,
 }

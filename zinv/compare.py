@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from zinv.evaluation.rows import Row, difference_p, pairs
-from zinv.evaluation.statistics import mean_interval
 from zinv.evaluation.store import Run
+from zinv.statistics.intervals import mean_interval
 from zinv.values import show
 
 
@@ -55,6 +55,9 @@ def paired(a: Row, b: Row) -> Iterator[str]:
     only = set(a.done.index) ^ set(b.done.index)
     if only:
         yield f"images: {len(only)} are in one of them only, such as {min(only)}."
+    if others := _of_two_pictures(a, b):
+        yield f"targets: {len(others)} ids name another picture in each, such as {others[0]}; no metric is compared."
+        return
     for metric in a.metrics:
         x, y = pairs(a, b, metric.name)
         if len(x) and not np.array_equal(x, y, equal_nan=True):
@@ -63,6 +66,11 @@ def paired(a: Row, b: Row) -> Iterator[str]:
             most = float(np.nanmax(np.abs(y - x)))
             half = f" ± {change.half_width:.3g}" if change.n > 1 else ""
             yield f"{metric.label}: {change.value:+.3g}{half} over {change.n} images{p}; at most {most:.3g}"
+
+
+def _of_two_pictures(a: Row, b: Row) -> list[str]:
+    ours, theirs = (dict(row.done["target"].items()) for row in (a, b))
+    return [str(name) for name, target in ours.items() if target and theirs.get(name) not in (None, "", target)]
 
 
 def flat(content: object, prefix: str = "") -> dict[str, Any]:

@@ -15,12 +15,15 @@ from torch import Tensor
 
 from zinv.data.base import DataSource
 from zinv.data.folder import safe_id
+from zinv.editing.direction import Direction
+from zinv.editing.moves import Move
 from zinv.generators.base import BaseCode, FeatureEdit, Generator
 from zinv.losses.base import LossTerm
 from zinv.methods.base import Inverter
 from zinv.methods.inversion import Inversion
 from zinv.metrics.base import Metric
 from zinv.seeding import image_rngs
+from zinv.segmentation.base import Segmentation
 from zinv.spaces.base import LatentSpace
 from zinv.weights import digest
 
@@ -314,14 +317,54 @@ class MethodContract(Contract):
         alone = self._method.invert(self._target[1:2], image_rngs(0, IDS[1:2]))
         _require_equal("an image alone", self._method.reconstruct(alone).detach(), self._image[1:2], FEW_STEPS)
 
+    def edit_by_nothing(self) -> None:
+        """An edit by nothing is the reconstruction."""
+        with torch.no_grad():
+            edited = self._method.reconstruct(self._method.moved(self._found, self._found.code))
+        _require_equal("the code as it is", edited, self._image)
+
     def stored(self) -> None:
         """What is stored renders the same picture."""
         again = Inversion.join([self._found.image(i) for i in range(len(IDS))])
         _require_equal("the stored reconstruction", self._method.reconstruct(again).detach(), self._image)
 
+    def edits(self) -> None:
+        """An edit moves the code, and by nothing it moves nothing."""
+        method, view = self._method, self._method.view(self._found)
+        width = method.space.code_shape(view)[-1]
+        direction = Direction("any", method.space.coordinates, _randn((1, width)))
+        still = method.edit(self._found, Move.along(direction, [0.0] * len(IDS)))
+        _require_equal("the picture of an edit by 0", method.reconstruct(still).detach(), self._image)
+        moved = method.edit(self._found, Move.along(direction, [3.0] * len(IDS)))
+        changed = (method.reconstruct(moved).detach() - self._image).flatten(1).abs().amax(1)
+        _require(bool((changed > 0).all()), "an edit leaves some picture as it was")
+
     def generator_kept(self) -> None:
         """The generator is left as it was."""
         _require(_digest(self._method.generator) == self._before, "the generator was changed")
+
+
+class SegmentationContract(Contract):
+    """A Segmentation, on pictures of a size."""
+
+    def __init__(self, segmentation: Segmentation, size: int = 64) -> None:
+        self._segmentation, self._picture = segmentation, _pictures(size)[0]
+        self._given = self._picture.clone()
+
+    def labels(self) -> None:
+        """Labels are int64 numbers from 0 on, one a pixel, none left out."""
+        labels = self._segmentation(self._picture, IDS[0])
+        _require(bool(self._segmentation.label), "label is empty")
+        _require_shape("labels", labels, tuple(self._picture.shape[-2:]))
+        _require(labels.dtype == torch.int64, f"labels are {labels.dtype}, not int64")
+        found = labels.unique().tolist()
+        _require(found == list(range(len(found))), f"labels are {found[:8]}, not the numbers from 0 on")
+
+    def pure(self) -> None:
+        """The same picture has the same labels, and is left as it was."""
+        first, second = (self._segmentation(self._picture, IDS[0]) for _ in range(2))
+        _require(torch.equal(first, second), "a second call gives other labels")
+        _require(torch.equal(self._picture, self._given), "a call changed its picture")
 
 
 class DataContract(Contract):

@@ -41,7 +41,7 @@ def convert(source: str, target: str, format: str | None = None) -> int:
         _compare(generator, load_generator(str(unfinished), check=False), format)
         unfinished.replace(path)
     except CheckpointError as error:
-        raise CheckpointError(f"{target}: {error}.") from None
+        raise CheckpointError(f"{target}: {str(error).rstrip('.')}.") from None
     except OSError as error:
         raise ConfigError(f"OUT={target}: it cannot be written ({error.strerror}).") from error
     finally:

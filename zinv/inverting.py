@@ -96,7 +96,8 @@ def write_batch(run: Run, method: Inverter, inversion: Inversion, batch: Batch, 
             "losses": {term: float(value[i]) for term, value in inversion.losses.items()},
             "num_steps": method.num_steps if inversion.steps is None else int(inversion.steps[i]),
             "scalars": method.num_scalars(),
-            "note": batch.notes.get(name, ""),
+            "facts": {key: float(value[i]) for key, value in inversion.facts.items()},
+            "note": "; ".join(filter(None, (batch.notes.get(name), inversion.notes.get(i)))),
         }
         run.finish(name, tensors, metadata, images[i], result, _trace(inversion, i), times)
 

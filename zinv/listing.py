@@ -68,7 +68,30 @@ def show_presets(group: str | None) -> int:
         lines = dict(_experiments() if name == "experiments" else _presets(name))
         width = max(map(len, lines), default=0)
         print("\n".join([f"{name}:", *(f"  {choice:{width}}  {line}".rstrip() for choice, line in lines.items())]))
+    if group == "direction":
+        print("\n".join(_stored_directions()))
     return 0
+
+
+def _stored_directions() -> Iterator[str]:
+    """A table of the directions in the weight folders: name, spaces, layers, calibrated range, generator, file."""
+    from zinv.editing.sources import stored_directions
+
+    heads = ("direction", "space", "layers", "calibrated range", "generator", "file")
+    rows = [
+        (d.name, ", ".join(d.fits), d.layers(), _range(d.range), d.generator[:8], file)
+        for file, directions in stored_directions()
+        for d in directions
+    ]
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    for row in (heads, *rows) if rows else ():
+        yield "  " + "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+    if not rows:
+        yield "  no directions have been fitted yet: zinv train model=interfacegan space=zplus"
+
+
+def _range(ends: tuple[float, float] | None) -> str:
+    return "not measured" if ends is None else f"{ends[0]:g} to {ends[1]:g}"
 
 
 def _print_config(config: Config, folder: Callable[[Config], Path] = run_folder) -> int:

@@ -9,23 +9,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from zinv.chain import Parent, find_parent
+from zinv.altering.images import edit_images, edit_info
+from zinv.chain import Start, Startable, find_start
 from zinv.config import Config, build, compose, identity, load, run_folder, short_name
 from zinv.config.settings import RunTrainer
 from zinv.data.base import DataSource
 from zinv.data.loading import ImageModule, Shared
 from zinv.devices import choose
+from zinv.editing.edits import Plan
+from zinv.editing.moves import Move
 from zinv.errors import ConfigError, DataError, StoreError
 from zinv.evaluation import provenance
 from zinv.evaluation.claims import Claims
+from zinv.evaluation.edits import merge_edits
 from zinv.evaluation.formats import to_terminal
+from zinv.evaluation.layers import layer_sheet
 from zinv.evaluation.records import ProtocolInfo
 from zinv.evaluation.rows import Row
+from zinv.evaluation.scores import merge_records
 from zinv.evaluation.store import Run, sampled
 from zinv.evaluation.table import make_table
 from zinv.images import pixels_sha256
@@ -34,6 +41,8 @@ from zinv.methods.base import Inverter
 from zinv.metrics.protocol import Protocol
 from zinv.ranks import Ranks
 from zinv.scoring import score_images
+
+NUM_DRAWN: Final = 8
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,8 @@ class Parts:
     source: DataSource
     method: Inverter
     protocol: Protocol
-    parent: Parent | None = None
+    start: Start | None = None
+    plan: Plan | None = None
 
 
 def evaluate(overrides: Sequence[str], keep: bool = False, fresh: bool = False, group: str | None = None) -> int:
@@ -74,7 +84,7 @@ def evaluate_config(
         group: name of the experiment that the run belongs to.
         shard: which of how many equal parts of the images to do.
     """
-    parts = build_parts(config, find_parent(config))
+    parts = build_parts(config, find_start(config))
     path = run_folder(config)
     ranks = Ranks.from_environment()
     if ranks.first:
@@ -82,11 +92,13 @@ def evaluate_config(
     own = list(parts.source.ids[shard[0] :: shard[1]])
     done = invert(path, parts, own)
     score_images(Run.open(path), parts.source, parts.method, parts.protocol, done, own)
+    if parts.plan:
+        edit_images(Run.open(path), parts.source, parts.method, parts.plan, parts.protocol, done, own)
     done.barrier()
     return finish(path, parts, group, own) if done.first else 0
 
 
-def build_parts(config: Config, parent: Parent | None = None) -> Parts:
+def build_parts(config: Config, start: Start | None = None) -> Parts:
     """The parts of a configuration, checked against one another."""
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
@@ -94,8 +106,25 @@ def build_parts(config: Config, parent: Parent | None = None) -> Parts:
     space, loss, source = build(config, "space"), build(config, "loss"), build(config, "data")
     source.match(generator.resolution)
     method = build(config, "method", generator=generator, space=space, loss=loss)
-    method.seed, method.trace_every, method.start = config["seed"], config["trace"], parent
-    return Parts(config, source, method, build(config, "protocol"), parent)
+    if start and not method.descends:
+        raise ConfigError(f"start={config['start']}: method={config['method']['_name_']} has no descent to start.")
+    if start:
+        start.prepare(generator, space)
+    method.seed, method.trace_every, method.start = config["seed"], config["trace"], start
+    method.images = Startable(source, start)
+    protocol = build(config, "protocol")
+    return Parts(config, source, method, protocol, start, _plan(config, method, protocol))
+
+
+def _plan(config: Config, method: Inverter, protocol: Protocol) -> Plan | None:
+    """The edits of a run, checked before anything is inverted."""
+    if "direction" not in config:
+        return None
+    view = method.view()
+    plan: Plan = build(config, "direction").plan(method.space, method.generator, view)
+    method.check_move(Move((plan.edits[0].at(1.0),), plan.rule), view)
+    edit_info(plan, protocol)
+    return plan
 
 
 def settings(parts: Parts) -> dict[str, str | int | list[str] | None]:
@@ -114,13 +143,13 @@ def settings(parts: Parts) -> dict[str, str | int | list[str] | None]:
         "loss_networks": list(method.loss.networks()),
         "remark": parts.source.remark,
         **method.settings(),
-        **({"start": parts.parent.run.name} if parts.parent else {}),
+        **({"start": parts.start.name} if parts.start else {}),
     }
 
 
 def _create(path: Path, parts: Parts, keep: bool, fresh: bool) -> None:
     code = provenance.code_digest(foreign_modules(parts.config))
-    content = {**identity(parts.config), **parts.method.found()}
+    content = {**identity(parts.config), **parts.method.found(), **(parts.start.found() if parts.start else {})}
     run = Run.create(path, parts.config, content, settings(parts), code, keep, fresh)
     finished = run.finished()
     place = {name: i for i, name in enumerate(parts.source.ids)}
@@ -129,7 +158,7 @@ def _create(path: Path, parts: Parts, keep: bool, fresh: bool) -> None:
             run.check_target(name, pixels_sha256(parts.source.image(place[name])))
         except DataError:
             continue  # unreadable now; its result stands
-    lacking = parts.parent.lacking(parts.source.ids) if parts.parent else {}
+    lacking = parts.start.lacking(parts.source.ids) if parts.start else {}
     for name in lacking.keys() - finished:
         run.fail(name, lacking[name], "start")
 
@@ -150,7 +179,7 @@ def invert(path: Path, parts: Parts, ids: Sequence[str]) -> Ranks:
     quiet()
     data, writer = parts.config["data"], StoreWriter(path, parts.source)
     trainer = _trainer(build(parts.config, "trainer"), writer)
-    lacking = parts.parent.lacking(parts.source.ids).keys() if parts.parent else set()
+    lacking = parts.start.lacking(parts.source.ids).keys() if parts.start else set()
     run, claims, others = Run(path), Claims(path), set(parts.source.ids) - set(ids)
     shared = Shared(claims.take, partial(run.is_done, before=run.stamps()))
     module = ImageModule(
@@ -205,38 +234,60 @@ def finish(path: Path, parts: Parts, group: str | None, ids: Sequence[str]) -> i
     from zinv.evaluation.report import report
 
     run, info = Run.open(path), ProtocolInfo.of(parts.protocol)
-    records = run.merge_records(info, parts.source.ids)
+    records = merge_records(run, info, parts.source.ids)
+    if parts.plan:
+        merge_edits(run, edit_info(parts.plan, parts.protocol), parts.source.ids)
     finished, failed = run.finished(), sorted(run.failed() & set(ids))
     if finished & set(ids):
         print(to_terminal(make_table([Row.read(records)])))
     for name in failed[:10]:
         print(f"failed: {name}: {run.result(name)['reason']}")
+    draw_layers(run, parts.source)
     report(run, build(parts.config, "logger"), info, group, parts.source)
     Claims(path).clear(finished)
     print(path)
     return 1 if failed else 0
 
 
+def draw_layers(run: Run, source: DataSource) -> None:
+    """Draw the first images of a run that chose layers, as `layers.png` in its folder."""
+    finished = run.finished()
+    try:
+        sheet = layer_sheet(run, source, [name for name in source.ids if name in finished][:NUM_DRAWN])
+    except DataError:
+        return  # a target that is unreadable now
+    if sheet:
+        sheet.save(run.path / "layers.png")
+
+
 def score(path: str, overrides: Sequence[str]) -> int:
     """Score stored inversions under a protocol: `zinv score RUN protocol=paper`."""
     run = Run.open(path)
     config = load(run.path / "config.yaml")
-    protocol = compose([*_choices(overrides), "generator=toy"])["protocol"] if overrides else config["protocol"]
-    parts = build_parts({**config, "protocol": protocol})
+    protocol = _protocol(config, overrides)
+    parts = build_parts({**{group: config[group] for group in config if group != "direction"}, "protocol": protocol})
     _check_same_generator(run, parts.config)
     info = ProtocolInfo.of(parts.protocol)
     score_images(run, parts.source, parts.method, parts.protocol, Ranks.alone(), parts.source.ids)
-    records = run.merge_records(info, parts.source.ids)
+    records = merge_records(run, info, parts.source.ids)
     print(to_terminal(make_table([Row.read(records)])))
     print(records)
     return 0
 
 
-def _choices(overrides: Sequence[str]) -> list[str]:
+def _protocol(config: Config, overrides: Sequence[str]) -> Config:
+    """The run's protocol with these overrides, or another; a changed one may not have the name of the run's own."""
     for text in overrides:
-        if not text.startswith("protocol"):
+        if not text.startswith(("protocol=", "protocol.")):
             raise StoreError(f"{text}: zinv score takes a protocol and its settings only; the rest is the run's.")
-    return list(overrides)
+    own: Config = config["protocol"]
+    chosen: Config = compose(overrides, {"protocol": own}, groups=("protocol",))["protocol"]
+    if chosen != own and chosen.get("name") == own.get("name"):
+        raise StoreError(
+            f"protocol.name={own.get('name')}: the run's own protocol has this name and other settings. "
+            "Give this one a name of its own: protocol.name=NAME."
+        )
+    return chosen
 
 
 def _check_same_generator(run: Run, config: Config) -> None:

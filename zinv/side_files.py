@@ -19,7 +19,7 @@ from torch import Tensor
 
 from zinv.errors import WeightsError
 from zinv.generators.checkpoints.base import tensors_in
-from zinv.generators.checkpoints.unpickle import load
+from zinv.unpickle import load
 from zinv.weights import Weights, find
 
 LARGEST: Final = 1 << 29  # bytes of an unpacked array; published ones stay below 200 MB

@@ -33,7 +33,7 @@ def train(overrides: Sequence[str], fresh: bool = False) -> int:
     settings = build(config, "trainer")
     if not isinstance(settings, FitTrainer):
         raise ConfigError(f"trainer={config['trainer']['_name_']}: for inversion runs; zinv train takes trainer=fit.")
-    parts = {group: build(config, group) for group in ("generator", "loss", "data") if group in config}
+    parts = {group: build(config, group) for group in ("generator", "space", "loss", "data") if group in config}
     model = build(config, "model", **parts)
     folder = training_folder(config)
 

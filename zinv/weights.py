@@ -17,15 +17,36 @@ from torch import Tensor
 
 from zinv.errors import WeightsError, suggest
 from zinv.published import PUBLISHED, Published
+from zinv.unpickle import load
 
 Weights = Annotated[str, "weights"]
 """An argument that names a weight file, by its name in the manifest or by its path; it counts by its sha256."""
 
+Content = Annotated[str, "content"]
+"""An argument that names a folder of the user's own files; it counts by their content."""
+
+Runs = Annotated[list[str], "runs"]
+"""An argument that names run folders; they count by their identities."""
+
 SHIPPED: Final = Path(__file__).parent / "assets"
 TRAINED: Final = Path("runs") / "train"
 ARRAYS: Final = "*.npy"
+UNTRAINED: Final = "untrained/"
+"""Before a seed: a network with random weights, for contracts on the toys."""
 ENDINGS: Final = ("", ".safetensors", ".pth", ".pt", ".pkl", ".npy", ".npz")
 """What a file may be called in a weight folder after its weight name."""
+
+
+def untrained_seed(name: str) -> int:
+    """The seed of `untrained/SEED`.
+
+    Raises:
+        WeightsError: it is not a whole number.
+    """
+    seed = name.removeprefix(UNTRAINED)
+    if not seed.isdecimal():
+        raise WeightsError(f"{name}: not {UNTRAINED}SEED with a whole number, such as {UNTRAINED}0.")
+    return int(seed)
 
 
 def folders() -> list[Path]:
@@ -129,13 +150,11 @@ def read_state(name: str) -> dict[str, Tensor]:
     path = find(name)
     if path.suffix == ".safetensors":
         return read(path)[0]
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever the broken file makes its readers raise
-        raise WeightsError(f"{path}: not a readable file of tensors ({type(error).__name__}).") from error
-    if not isinstance(content, Mapping) or not all(isinstance(x, Tensor) for x in content.values()):
+    content = load(path)
+    if not isinstance(content, dict) or not all(isinstance(x, Tensor) for x in content.values()):
         raise WeightsError(f"{path}: not a file of named tensors.")
-    return {str(key): x.float() if x.is_floating_point() else x for key, x in content.items()}
+    named = {str(key): x for key, x in content.items() if isinstance(x, Tensor)}
+    return {key: x.float() if x.is_floating_point() else x for key, x in named.items()}
 
 
 def check_published(name: str, path: Path) -> None:
@@ -255,7 +274,10 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
     path.parent.mkdir(parents=True, exist_ok=True)
     stored = {name: _storable(x, half) for name, x in tensors.items()}
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.touch()
+    mode = temporary.stat().st_mode
     save_file(stored, str(temporary), metadata=dict(metadata))
+    temporary.chmod(mode)  # as the umask has it; safetensors makes files that their owner alone may read
     temporary.replace(path)
 
 

@@ -19,7 +19,7 @@ from zinv.config.settings import ClusterSettings
 from zinv.evaluation.claims import here
 from zinv.plans import attempts
 from zinv.plans.attempts import Stopped, attempt, reason_of
-from zinv.plans.make import freeze, plan_jobs
+from zinv.plans.make import choose, freeze, plan_jobs
 from zinv.plans.plan import Plan
 
 Cli = Callable[..., Any]
@@ -34,7 +34,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     (tmp_path / "experiments" / "tiny").mkdir(parents=True)
     (tmp_path / "experiments" / "tiny" / "experiment.yaml").write_text(TINY)
     selected = select("tiny", [])
-    return freeze(selected, plan_jobs(selected))
+    return freeze(selected.experiment, plan_jobs(choose(selected)))
 
 
 def run(plan: Plan) -> Path:

@@ -58,6 +58,27 @@ def test_excluded_and_conditional_rows(lab: Path):
     ]  # fmt: skip
 
 
+def test_an_experiment_extends_another(lab: Path):
+    parent = "base: {seed: 3, space: sphere}\nrows: [{method.lr: 1e-2}]\ntable: {columns: [mse], extras: [n]}"
+    parent += "\ngrid: {seed: [1, 2]}"
+    write(lab, parent, "theirs")
+    write(lab, "extends: theirs\nbase: {space: ball}\ntable: {columns: [ssim]}\ngrid: null")
+    experiment = find_experiment("mine")
+    assert experiment.grid == {}
+    assert expand(experiment) == [["seed=3", "space=ball", "method.lr=0.01"]]
+    assert (experiment.name, experiment.table) == ("mine", {"columns": ["ssim"], "extras": ["n"]})
+
+
+def test_an_experiment_cannot_extend_itself_or_nothing(lab: Path):
+    write(lab, "extends: theirs", "mine")
+    write(lab, "extends: mine", "theirs")
+    with pytest.raises(ConfigError, match="extends=mine: an experiment cannot extend itself"):
+        find_experiment("mine")
+    write(lab, "extends: thiers", "mine")
+    with pytest.raises(ConfigError, match="extends=thiers: there is no such experiment. Did you mean 'theirs'"):
+        find_experiment("mine")
+
+
 def test_mappings_survive_as_overrides(lab: Path):
     write(lab, "rows: [{loss.terms: {mse: 2}}]")
     assert compose(expand(find_experiment("mine"))[0])["loss"]["terms"] == {"mse": 2.0}
@@ -73,7 +94,7 @@ def test_needs_and_contrasts_are_typed(lab: Path):
     write(lab, text)
     experiment = find_experiment("mine")
     assert experiment.needs == (Need("p_n/toy", "train model=fitting"),)
-    assert experiment.contrasts == (Contrast("F/Z+", "F/W+", "mse", 1e-8, "less"),)
+    assert experiment.contrasts == (Contrast("F/Z+", "F/W+", "mse", 1e-8),)
     assert experiment.control == Control("F alone", "W+", "best", "mse")
     assert experiment.folder == lab / "experiments" / "mine"
 

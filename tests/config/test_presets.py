@@ -23,6 +23,9 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+METHODS = [name for name in preset_names("method") if name != "idinvert_released"]  # which names a file
+
+
 @pytest.mark.parametrize(("group", "name"), SHIPPED)
 def test_a_preset_fits_its_class(group: str, name: str):
     choice = as_choice(group, name, read_preset(group, name), f"{group}={name}")
@@ -40,8 +43,8 @@ def test_presets_are_in_groups_that_exist():
 
 @pytest.mark.parametrize("space", ["z", "zplus", "w", "wplus", "pn", "pnplus", "s", "fixed"])
 def test_every_space_goes_with_every_method_on_the_toy(space: str):
-    ids = {run_id(compose([f"method={name}", f"space={space}", "generator=toy"])) for name in preset_names("method")}
-    assert len(ids) == len(preset_names("method"))
+    ids = {run_id(compose([f"method={name}", f"space={space}", "generator=toy"])) for name in METHODS}
+    assert len(ids) == len(METHODS)
 
 
 def test_toy_runs_need_no_file():

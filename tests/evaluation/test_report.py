@@ -1,5 +1,6 @@
 import json
 import struct
+import time
 from dataclasses import dataclass
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from tests.evaluation.test_store import PROTOCOL, fill, start
 from zinv.data.sources import Toy
 from zinv.evaluation.report import report
+from zinv.evaluation.scores import merge_records
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Logger:
 def run(tmp_path):
     run = start(tmp_path)
     fill(run, ["toy-00000", "toy-00001", "torn"])
-    run.merge_records(PROTOCOL, ["toy-00000", "torn", "toy-00001"])
+    merge_records(run, PROTOCOL, ["toy-00000", "torn", "toy-00001"])
     return run
 
 
@@ -42,6 +44,17 @@ def offline_records(path):
         place += rest if rest < 7 else 0
 
 
+def ended(path):
+    """The same once W&B's own process, which writes behind our back, has written the last of them."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        records = [*offline_records(path)]
+        if any(record.WhichOneof("record_type") == "exit" for record in records):
+            return records
+        time.sleep(0.1)
+    raise TimeoutError(f"{path} has no end after a minute")
+
+
 def values(items):
     return {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
 
@@ -51,7 +64,7 @@ def test_an_offline_run_holds_configuration_means_rows_and_pictures(run, monkeyp
     report(run, Logger(mode="online"), PROTOCOL, "experiment", Toy(num=2, resolution=8))
     (file,) = run.path.glob("wandb/offline-run-*/run-1a2b3c4d.wandb")
     config, summary = {}, {}
-    for record in offline_records(file):
+    for record in ended(file):
         if record.WhichOneof("record_type") == "run":
             assert (record.run.run_id, record.run.project, record.run.run_group) == ("1a2b3c4d", "tests", "experiment")
             config |= values(record.run.config.update)

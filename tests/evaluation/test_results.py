@@ -9,22 +9,12 @@ from zinv.errors import ProtocolError, StoreError
 from zinv.evaluation.results import (
     Published,
     against,
-    contrast_table,
     control_line,
     differences,
     read_results,
     write_results,
 )
 from zinv.presets import experiment_folders
-
-
-@dataclass(frozen=True)
-class Contrast:
-    row: str
-    against: str
-    metric: str
-    margin: float
-    direction: str
 
 
 @dataclass(frozen=True)
@@ -112,19 +102,6 @@ def test_the_papers_table_is_shipped():
     assert paper.images == 50 and len(paper.values) == 8
     assert paper.values["F/Z+"] == {"mse": 0.01742, "ssim": 0.81477}
     assert paper.values["F/W+(P_N)"] == {"mse": 0.01743, "ssim": 0.81479}
-
-
-def test_contrasts_are_one_sided_and_corrected(rows):
-    declared = [Contrast("F/Z+", "F/W+(P_N)", "mse", 0.005, "less"), Contrast("F/W+(P_N)", "Z", "id", 0.0, "greater")]
-    table = contrast_table(rows, declared)
-    d = np.subtract(rows[0].values("mse"), rows[1].values("mse"))
-    first, second = texts(table)
-    p = stats.ttest_1samp(d, 0.005, alternative="less").pvalue
-    assert first[:3] == ["F/Z+", "F/W+(P_N)", "mse"] and float(first[7]) == pytest.approx(p, rel=1e-4)
-    assert float(first[8]) == pytest.approx(p, rel=1e-4)  # the larger of two p-values stays as it is
-    assert float(second[8]) == pytest.approx(2 * float(second[7]), rel=1e-4) and float(second[3]) > 0
-    with pytest.raises(ProtocolError, match="no row 'F/Zp'. Did you mean 'F/Z\\+'?"):
-        contrast_table(rows, [replace(declared[0], row="F/Zp")])
 
 
 def test_a_controls_share_of_the_gain(controlled):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -305,7 +306,7 @@ def test_files_that_do_not_fit_are_named(generator: StyleGAN2, tmp_path: Path):
     with pytest.raises(CheckpointError, match=r"^synthesis\.b4\.extra: shape \(1,\) does not fit the architecture\.$"):
         stylegan2_from_tensors(generator.arch, {**tensors, "synthesis.b4.extra": torch.ones(1)}, "")
     write(tmp_path / "e.safetensors", {"x": torch.ones(1)}, {"kind": "pnorm"})
-    with pytest.raises(CheckpointError, match="e.safetensors: it holds pnorm, not a StyleGAN2"):
+    with pytest.raises(CheckpointError, match="e.safetensors: it holds pnorm, not a StyleGAN1 or StyleGAN2"):
         load_generator(str(tmp_path / "e.safetensors"))
     write(tmp_path / "a.safetensors", tensors, {"kind": "stylegan2", "architecture": "{"})
     with pytest.raises(CheckpointError, match="a.safetensors: its architecture cannot be read"):
@@ -332,3 +333,43 @@ def test_the_released_cutoff_acts_on_detail_rows_only_above_a_base_code(generato
     ws = space.to_ws(view, code)
     torch.testing.assert_close(ws[:, :2], torch.lerp(generator.w_avg, plain[:, :2], 0.7))
     assert torch.equal(ws[:, 2:], plain[:, 2:])
+
+
+def test_a_view_needs_a_base_code(generator: StyleGAN2):
+    view = generator.above("b16.conv0")
+    styles = view.affine(torch.zeros(1, view.num_ws, view.w_dim))
+    for use in (lambda: view.synthesis(styles), lambda: view.features(styles, ["b16.out"])):
+        with pytest.raises(
+            ConfigError, match=r"^base=None: this is what is left above b16\.conv0; it needs a base code"
+        ):
+            use()
+
+
+def test_a_file_that_declares_huge_widths_costs_nothing(tmp_path: Path):
+    """36 thousand million numbers in a convolution are declared, none is allocated."""
+    described = '{"resolution": 8, "channels": [64000, 64000]}'
+    write(tmp_path / "h.safetensors", {"x": torch.ones(1)}, {"kind": "stylegan2", "architecture": described})
+    with pytest.raises(CheckpointError, match=r"h\.safetensors: mapping\.fc0\.bias: not in the file\.$"):
+        load_generator(str(tmp_path / "h.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({}, "missing 1 required positional argument: 'resolution'"),
+        ({"resolution": 16}, "2 widths from 4 pixels on do not end at 16"),
+        ({"resolution": 2, "channels": []}, "0 widths from 4 pixels on do not end at 2"),
+        ({"resolution": 2**40, "channels": [4] * 39}, f"sizes {2**40}, 512, 512, 4, 4"),
+        ({"resolution": 8, "w_dim": 10**12}, "sizes 8, 512, 1000000000000, 4, 4 are not numbers from 1 to 65536"),
+        ({"resolution": 8, "z_dim": "x"}, "sizes 8, x, 512, 4, 4 are not numbers from 1 to 65536"),
+        ({"resolution": 8, "mapping_layers": 10**9}, "1000000000 mapping layers are not from 1 to 64"),
+        ({"resolution": 8, "clamp": -1}, "a clamp of -1, which is no number above 0"),
+        ({"resolution": 8, "depth": 3}, "unexpected keyword argument 'depth'"),
+    ],
+)
+def test_an_architecture_that_is_none_is_named(tmp_path: Path, fields: dict[str, object], reason: str):
+    described = json.dumps({"channels": [4, 4], **fields})
+    write(tmp_path / "a.safetensors", {"x": torch.ones(1)}, {"kind": "stylegan2", "architecture": described})
+    with pytest.raises(CheckpointError, match="a.safetensors: its architecture cannot be read") as error:
+        load_generator(str(tmp_path / "a.safetensors"))
+    assert reason in str(error.value)

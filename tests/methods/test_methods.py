@@ -25,7 +25,8 @@ from zinv.spaces.z import ZPlus
 IDS = ["ada", "ben", "cy", "dee"]
 Build = Callable[..., Inverter]
 Batches = Callable[[Inverter, Tensor, int], Tensor]
-METHODS = [name for name in preset_names("method") if not name.startswith("pti")]  # which has two stages
+OWN_TESTS = ("pti", "sam", "encoder", "idinvert")  # other stages, or another network in each step
+METHODS = [name for name in preset_names("method") if not name.startswith(OWN_TESTS)]
 SPACES = ["z", "zplus", "w", "wplus", "pnplus", "s", "fixed"]
 PAIRS = [(method, space) for method in ("optimize", "bdinvert") for space in SPACES]
 LONG = [("optimize", "z"), ("optimize", "wplus"), ("bdinvert", "zplus"), ("bdinvert", "pnplus"), ("bdinvert", "s")]

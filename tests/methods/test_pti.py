@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from zinv.config import compose, run_id
+from zinv.data.sampler import Batch
 from zinv.errors import ConfigError, StoreError, WeightsError
 from zinv.generators import FeatureEdit, Generator
 from zinv.generators.stylegan2 import StyleGAN2
@@ -327,3 +328,77 @@ def test_optimised_noise_maps_are_white_and_kept_or_dropped(target: Tensor):
     torch.testing.assert_close(a.losses["mse"], (kept.reconstruct(a) - target).square().mean((1, 2, 3)))
     torch.testing.assert_close(b.losses["mse"], (dropped.reconstruct(b) - target).square().mean((1, 2, 3)))
     assert kept.num_scalars() == 6 * 16 + 16 + 2 * 64 + 2 * 256
+
+
+# One generator for several images
+
+
+def test_shared_weights_descend_on_the_sum_of_their_images(target: Tensor):
+    """Against torch's own Adam on one copy of the generator."""
+    generator, goal = toy_stylegan2().double(), target[:3].double()
+    built = pti(WPlus(), generator, num_steps=5, pivot_steps=0, shared="all")
+    start = Inversion(WPlus(start="random").initial(generator, image_rngs(0, IDS[:3])).double())
+    found = invert(built, goal, start=start)
+    new = copy.deepcopy(generator)
+    tuned = [x.requires_grad_(True) for x in new.synthesis_network.parameters()]
+    optimiser = torch.optim.Adam(tuned, lr=3e-4)
+    for _ in range(5):
+        loss = (new.synthesis(new.affine(start.code)) - goal).square().mean((1, 2, 3)).sum()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert found.weights is not None
+    own = dict(generator.named_parameters())
+    for name, x in new.named_parameters():
+        if name in found.weights:
+            torch.testing.assert_close(found.weights[name], (x - own[name]).detach().half().expand(3, *x.shape))
+    assert built.reconstruct(found).shape == goal.shape
+
+
+def test_images_of_a_person_share_a_generator_in_any_batch(target: Tensor):
+    """ada_1 and ada_2; ben has his own."""
+    ids = ["ada_1", "ben_1", "ada_2"]
+
+    class All:
+        def __init__(self) -> None:
+            self.ids = ids
+
+        def __call__(self, names: list[str]) -> Batch:
+            return Batch(list(names), torch.stack([target[ids.index(name)] for name in names]), {}, {})
+
+    def results(size: int, shared: str | None) -> dict[str, dict[str, Tensor]]:
+        built = pti(ZPlus(), shared=shared, num_steps=3)
+        built.images = All()
+        found: dict[str, dict[str, Tensor]] = {}
+        for first in range(0, 3, size):
+            part = ids[first : first + size]
+            inversion = built.predict_step(All()(part), 0)
+            assert inversion is not None and inversion.losses["mse"].shape == (len(part),)
+            found |= {name: inversion.image(i)[0] for i, name in enumerate(part)}
+        return found
+
+    name = "weights/synthesis_network.b16.conv1.weight"
+    together, alone, own = results(3, "_"), results(1, "_"), results(3, None)
+    assert torch.equal(together["ada_1"][name], together["ada_2"][name])
+    assert not torch.equal(together["ada_1"][name], together["ben_1"][name])
+    for image in ids:
+        torch.testing.assert_close(alone[image][name], together[image][name], rtol=1e-2, atol=1e-5)
+    torch.testing.assert_close(own["ben_1"][name], together["ben_1"][name], rtol=1e-2, atol=1e-5)
+    everyone = results(2, "all")
+    assert torch.equal(everyone["ada_1"][name], everyone["ben_1"][name])
+
+
+def test_who_shares_a_generator_counts_in_a_run(target: Tensor):
+    class Some:
+        def __init__(self, *ids: str) -> None:
+            self.ids = ids
+
+        def __call__(self, names: list[str]) -> Batch:
+            raise AssertionError
+
+    built, digests = pti(ZPlus(), shared="all"), []
+    for images in (Some("a", "b"), Some("a", "b"), Some("a", "b", "c")):
+        built.images = images
+        digests.append(built.found())
+    assert digests[0] == digests[1] != digests[2]
+    assert pti(ZPlus()).found() == {}

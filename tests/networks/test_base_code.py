@@ -1,5 +1,6 @@
 """The base-code encoder: layout of the published files, and refusal of those for something else."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from zinv import weights
 from zinv.errors import WeightsError
-from zinv.networks.base_code import BaseCodeEncoder
+from zinv.networks.base_code import BaseCodeEncoder, tensor_shapes
 
 
 def narrow(size: int = 8) -> BaseCodeEncoder:
@@ -72,9 +73,30 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     torch.save({"x": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match=r"other\.pth: not a base code encoder"):
         BaseCodeEncoder.load(str(tmp_path / "other.pth"), "any", "b8.conv0", 6)
+    state = {**narrow().state_dict(), "model.33.weight": torch.zeros(7, 6, 3, 3)}
+    torch.save({"encoder": state}, tmp_path / "other.pth")
+    with pytest.raises(
+        WeightsError, match=r"other\.pth: not a base code encoder \(model\.30\.bias: missing, unknown or"
+    ):
+        BaseCodeEncoder.load(str(tmp_path / "other.pth"), "any", "b8.conv0", 7)
     weights.write(tmp_path / "other.safetensors", {"x": torch.zeros(1)}, {"kind": "stylegan2"})
     with pytest.raises(WeightsError, match="holds stylegan2, not a base code encoder"):
         BaseCodeEncoder.load(str(tmp_path / "other.safetensors"), "any", "b8.conv0", 6)
+
+
+def test_a_file_that_declares_a_huge_encoder_costs_nothing(tmp_path: Path) -> None:
+    """Its last convolution would have 9 10^12 numbers."""
+    metadata = narrow().metadata("a" * 64, "b8.conv0")
+    fields = {**json.loads(metadata["architecture"]), "channels": 10**6}
+    huge = {**metadata, "architecture": json.dumps(fields)}
+    weights.write(tmp_path / "huge.safetensors", narrow().state_dict(), huge)
+    with pytest.raises(WeightsError, match=r"huge\.safetensors: not a base code encoder \(model\.30\.bias: missing,"):
+        BaseCodeEncoder.load(str(tmp_path / "huge.safetensors"), "a" * 64, "b8.conv0", 10**6)
+
+
+def test_shapes_are_those_of_the_built_encoder() -> None:
+    built = {name: tuple(x.shape) for name, x in BaseCodeEncoder(8, 7, 4, 12).state_dict().items() if x.dim()}
+    assert tensor_shapes(7, 4, 12) == built
 
 
 def test_untrained_encoders_are_seeded() -> None:

@@ -107,6 +107,18 @@ def test_images_are_those_of_the_plain_transcription(synthesis: SynthesisNetwork
     torch.testing.assert_close(ours, plain, rtol=1e-9, atol=1e-9)
 
 
+def test_features_stay_in_half_precision_under_autocast():
+    torch.manual_seed(0)
+    network, ws = _shaken(SynthesisNetwork(ARCH)), torch.randn(2, ARCH.num_ws, 7)
+    points = ["b4.out", "b8.conv0", "b8.out", "b16.conv0"]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half, found = network(styles_of(network, ws), noise_of(network), taps=points)
+    assert {point: x.dtype for point, x in found.items()} == dict.fromkeys(points, torch.bfloat16)
+    full = network(styles_of(network, ws), noise_of(network))[0]
+    assert half.dtype == full.dtype == torch.float32
+    assert (half - full).abs().mean() < 0.03 * full.std()
+
+
 def test_mapping_is_norm_then_layers_with_gain(mapping: MappingNetwork):
     z = torch.randn(4, 5, dtype=torch.float64) * 3
     x = z / z.norm(dim=1, keepdim=True) * math.sqrt(5)

@@ -17,7 +17,7 @@ from zinv.config.selection import Selected, Selection, select
 from zinv.errors import ConfigError, StoreError
 from zinv.evaluation import provenance
 from zinv.plans import code
-from zinv.plans.make import freeze, plan_jobs, seed_counts
+from zinv.plans.make import choose, freeze, plan_jobs, seed_counts
 from zinv.plans.plan import Plan, current
 
 CHECKOUT = Path(__file__).parents[2]
@@ -99,7 +99,7 @@ def test_what_a_seed_can_change(tiny: Path, overrides: str, counts: bool):
 
 
 def test_a_cell_that_no_seed_changes_runs_once_and_says_so(tiny: Path):
-    jobs = plan_jobs(select("tiny", []))
+    jobs = plan_jobs(choose(select("tiny", [])))
     assert [job.name for job in jobs] == ["optimize-zplus-toy"] * 3 + ["optimize-wplus-toy"]
     assert [job.note for job in jobs] == [""] * 3 + ["no seed changes it: runs once, for seed=0,1,2"]
     assert len({job.id for job in jobs}) == 4
@@ -107,8 +107,8 @@ def test_a_cell_that_no_seed_changes_runs_once_and_says_so(tiny: Path):
 
 def test_a_frozen_plan_has_a_line_a_job_and_says_the_same_when_read(tiny: Path):
     selected = select("tiny", [])
-    jobs = plan_jobs(selected, shards=2)
-    plan = freeze(selected, jobs)
+    jobs = plan_jobs(choose(selected), shards=2)
+    plan = freeze(selected.experiment, jobs)
     assert len((plan.folder / "jobs.jsonl").read_text().splitlines()) == len(jobs) == 8
     assert current(Path("runs/experiments/tiny")).jobs == jobs
     first, second = plan.jobs[:2]
@@ -117,16 +117,16 @@ def test_a_frozen_plan_has_a_line_a_job_and_says_the_same_when_read(tiny: Path):
     assert (plan.num_images(first), plan.num_images(second)) == (2, 1)
     assert Path(first.folder or "").name == first.run_id
     assert first.config == compose(selected.rows[0])
-    assert freeze(selected, jobs).folder == plan.folder
+    assert freeze(selected.experiment, jobs).folder == plan.folder
 
 
 def test_more_shards_than_images_are_as_many_as_images(tiny: Path):
-    assert len(plan_jobs(select("tiny", [], Selection(only=("space=wplus",))), shards=9)) == 3
+    assert len(plan_jobs(choose(select("tiny", [], Selection(only=("space=wplus",)))), shards=9)) == 3
 
 
 def test_shards_of_a_row_on_several_devices_are_refused(tiny: Path):
     with pytest.raises(ConfigError, match="--shards 2: optimize-zplus-toy shares its images over processes already"):
-        plan_jobs(select("tiny", ["trainer.devices=2"]), shards=2)
+        plan_jobs(choose(select("tiny", ["trainer.devices=2"])), shards=2)
 
 
 def test_frozen_code_is_the_same_code_and_stays_when_the_source_changes(tiny: Path, monkeypatch: pytest.MonkeyPatch):
@@ -138,7 +138,7 @@ def test_frozen_code_is_the_same_code_and_stays_when_the_source_changes(tiny: Pa
     )
     monkeypatch.syspath_prepend(str(mine.parent))
     selected = select("tiny", ["space=mylab.spaces.Mine", "seed=0"])
-    plan = freeze(selected, plan_jobs(selected))
+    plan = freeze(selected.experiment, plan_jobs(choose(selected)))
     (mine / "helper.py").write_text("NAME = 'second'\n")
     commands = "; ".join(
         [
@@ -162,7 +162,7 @@ def test_frozen_code_is_the_same_code_and_stays_when_the_source_changes(tiny: Pa
 
 def test_a_plan_of_another_version_is_named_as_such(cli: Cli, tiny: Path):
     selected = select("tiny", [])
-    plan = freeze(selected, plan_jobs(selected))
+    plan = freeze(selected.experiment, plan_jobs(choose(selected)))
     facts = json.loads((plan.folder / "plan.json").read_text())
     (plan.folder / "plan.json").write_text(json.dumps({**facts, "format": 99, "version": "9.0"}))
     said = cli("status tiny")
@@ -175,7 +175,7 @@ def test_a_plan_of_another_version_is_named_as_such(cli: Cli, tiny: Path):
 
 def test_a_damaged_line_of_a_plan(cli: Cli, tiny: Path):
     selected = select("tiny", [])
-    plan = freeze(selected, plan_jobs(selected))
+    plan = freeze(selected.experiment, plan_jobs(choose(selected)))
     path = plan.folder / "jobs.jsonl"
     path.write_text(path.read_text().replace('{"id"', '{"id', 1))
     said = cli("status tiny")
@@ -184,7 +184,7 @@ def test_a_damaged_line_of_a_plan(cli: Cli, tiny: Path):
 
 def test_two_experiments_of_one_name_share_no_plans(cli: Cli, tiny: Path):
     selected = select("tiny", [])
-    freeze(selected, plan_jobs(selected))
+    freeze(selected.experiment, plan_jobs(choose(selected)))
     other = tiny.parents[1] / "other" / "tiny"
     other.mkdir(parents=True)
     (other / "experiment.yaml").write_text(TINY)
@@ -202,7 +202,7 @@ def test_a_plan_in_a_folder_that_cannot_be_written(cli: Cli, tiny: Path):
 
 def test_a_job_of_a_plan_by_the_beginning_of_its_id(tiny: Path):
     selected = select("tiny", [])
-    plan = freeze(selected, plan_jobs(selected))
+    plan = freeze(selected.experiment, plan_jobs(choose(selected)))
     first = plan.jobs[0]
     assert plan.job(first.id[:6]) == first and plan.job("optimize-wplus-toy") == plan.jobs[3]
     with pytest.raises(StoreError, match="optimize-zplus-toy: several jobs have this name"):
@@ -214,7 +214,7 @@ def test_a_job_of_a_plan_by_the_beginning_of_its_id(tiny: Path):
 def test_needs_are_jobs_that_the_others_wait_for(tiny: Path):
     text = TINY + "needs: [{file: nowhere, command: train model=pnorm generator=toy}]\n"
     (tiny / "experiment.yaml").write_text(text)
-    training, *others = plan_jobs(select("tiny", []))
+    training, *others = plan_jobs(choose(select("tiny", [])))
     assert training.training and training.name == "train-pnorm" and training.folder is not None
     assert all(job.needs == [training.id] for job in others)
 

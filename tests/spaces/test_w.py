@@ -124,10 +124,16 @@ def test_the_others_have_no_penalty(toy: Generator, space: LatentSpace):
     assert torch.equal(space.penalty(toy, start), torch.zeros(2))
 
 
-def test_the_released_weight_spreads_the_mean_over_the_dead_rows():
+def test_the_released_penalty_spreads_the_mean_over_the_dead_rows(toy: Generator):
     """The released code averages over 18 rows, of which 14 matter above a base code of 16 pixels at 1024."""
-    space = build(compose(["space=pnplus_released", "generator=toy"]), "space")
-    assert space.penalty_weight * 18 / 14 == pytest.approx(0.01)
+    above = toy.above("b8.conv0")
+    released = build(compose(["space=pnplus_released", "generator=toy"]), "space")
+    code = drawn(2, above.num_ws, 16)
+    assert above.first_ws > 0 and above.first_ws + above.num_ws == toy.num_ws
+    share = above.num_ws / toy.num_ws
+    torch.testing.assert_close(released.penalty(above, code), share * PNPlus().penalty(above, code))
+    whole = drawn(2, toy.num_ws, 16)
+    torch.testing.assert_close(released.penalty(toy, whole), PNPlus().penalty(toy, whole))
 
 
 @pytest.mark.parametrize(

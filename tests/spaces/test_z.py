@@ -66,9 +66,17 @@ def test_only_the_mode_none_sees_the_norm_of_z(toy: Generator, kind: type[Z] | t
     assert not torch.allclose(unbounded.to_ws(toy, 3 * code), on_sphere, atol=0.1)
 
 
-@pytest.mark.parametrize("mode", ["explicit", "implicit", "none"])
-def test_retract_is_geometric_whatever_the_mode(mode: str):
+@pytest.mark.parametrize("mode", ["explicit", "implicit"])
+def test_retract_is_geometric_also_where_steps_are_free(mode: str):
     torch.testing.assert_close(Z(retraction=mode).retract(drawn(2, 16)).norm(dim=-1), torch.full((2,), RADIUS))  # type: ignore[arg-type]
+
+
+def test_an_unbounded_z_has_nothing_to_retract_to():
+    a, b = drawn(2, 16), drawn(2, 16) + 1
+    unbounded = Z(retraction="none")
+    assert torch.equal(unbounded.retract(a), a)
+    torch.testing.assert_close(unbounded.flow(a, b), a + b)
+    torch.testing.assert_close(unbounded.interpolate(a, b, 0.25), 0.75 * a + 0.25 * b)
 
 
 def test_z_gives_every_row_the_same_w(toy: Generator):
@@ -99,6 +107,14 @@ def test_slerp_on_a_quarter_circle():
         angle = t * math.pi / 2
         expected = torch.tensor([[2 * math.cos(angle), 2 * math.sin(angle), 0, 0]])
         torch.testing.assert_close(slerp(a, b, t), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_slerp_between_opposite_points_goes_along_a_great_circle():
+    a = onto_sphere(torch.randn(5, 8, generator=torch.Generator().manual_seed(0)))
+    middle = slerp(a, -a, 0.5)
+    torch.testing.assert_close(middle.norm(dim=-1), a.norm(dim=-1))
+    torch.testing.assert_close((middle * a).sum(-1), torch.zeros(5), atol=1e-5, rtol=0)
+    torch.testing.assert_close(slerp(a, -a, 1.0), -a, atol=1e-5, rtol=0)
 
 
 def test_slerp_stays_on_the_sphere_and_where_the_ends_coincide():

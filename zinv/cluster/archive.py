@@ -60,8 +60,13 @@ def archive(name: str, runs: str, out: str | None) -> int:
 
 def _members(plan: Plan) -> Iterator[tuple[str, bytes]]:
     folders = _run_folders(plan)
-    facts = {"format": FORMAT, "experiment": plan.experiment.name, "versions": versions(), "runs": folders}
-    yield "archive.json", to_json(facts).encode()
+    facts: dict[str, Any] = {
+        "format": FORMAT,
+        "experiment": plan.experiment.name,
+        "versions": versions(),
+        "runs": folders,
+    }
+    yield "archive.json", to_json({**facts, "versions": versions()}).encode()
     for path in sorted(plan.folder.rglob("*")):
         if path.is_file() and "assets" not in path.parts and "__pycache__" not in path.parts:
             yield f"plan/{path.relative_to(plan.folder).as_posix()}", path.read_bytes()
@@ -173,8 +178,13 @@ def _differences(before: Path, folder: Path) -> Iterator[str]:
     if (before / "records.csv").read_bytes() != (folder / "records.csv").read_bytes():
         lines = list(paired(Row.read(before), Row.read(folder)))
         yield from lines or ["records.csv: its comment lines differ (commit, code or settings)"]
-    old = dict(reversed(text.split("  ", 1)) for text in (before / "SHA256SUMS").read_text().splitlines())
-    new = dict(reversed(text.split("  ", 1)) for text in _sums(folder).splitlines())
+    old, new = _by_name((before / "SHA256SUMS").read_text(encoding="utf-8")), _by_name(_sums(folder))
     changed = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
     if changed:
         yield f"{len(changed)} of {len(old)} files of images differ, such as {changed[0]}"
+
+
+def _by_name(sums: str) -> dict[str, str]:
+    """Digests by file."""
+    parts = [line.partition("  ") for line in sums.splitlines()]
+    return {name: digest for digest, _, name in parts}

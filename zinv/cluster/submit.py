@@ -17,8 +17,9 @@ from zinv.errors import ConfigError
 from zinv.evaluation.files import clear_errors, read_json, replace_text, to_json
 from zinv.jobs import Flags, to_do
 from zinv.plans.attempts import REASONS
-from zinv.plans.make import freeze, plan_jobs
+from zinv.plans.make import choose, freeze, plan_jobs
 from zinv.plans.plan import Plan, Planned, current, experiment_folder
+from zinv.sweep import declare_contrasts
 
 LIVE: Final = ("done", "running", "queued")
 
@@ -74,10 +75,12 @@ def submit(
     rest = [text for text in overrides if text not in own]
     given = {text.partition("=")[0] for text in rest}
     more = [text for text in _several(cluster) if text.partition("=")[0] not in given]
-    selected = select(name, [*more, *rest], selection)
-    jobs = plan_jobs(selected, selection.shards)
+    chosen = choose(select(name, [*more, *rest], selection))
+    jobs = plan_jobs(chosen, selection.shards)
     to_do([job for job in jobs if job.folder and not job.training], Flags(keep, fresh=False, group=""))
-    plan = freeze(selected, jobs)
+    plan = freeze(chosen.experiment, jobs)
+    if all(job.folder for job in jobs) and not dry_run:
+        declare_contrasts(chosen)
     left = [one.job for one in progress(plan) if one.state not in LIVE]
     told(plan, left)
     if pilot:

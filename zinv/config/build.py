@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from zinv.config.compose import Config
-from zinv.config.schema import Argument, arguments, find_target, settings, wired
+from zinv.config.schema import OWN_PARTS, Argument, arguments, find_target, part_group, settings, wired
 from zinv.config.text import read
 from zinv.errors import ConfigError
 from zinv.presets import kinds
@@ -19,7 +19,8 @@ def build(config: Config, group: str, **parts: object) -> Any:
     Args:
         config: from `compose`, or read from a run folder.
         group: such as `method`.
-        parts: what was built before; handed over by annotation, by name where two have the same type.
+        parts: what was built before; handed over by annotation, by name where two have the same type. Parts that
+            belong to this one alone, such as its segmentation, are built with it.
 
     Raises:
         ConfigError: a value that its constructor refuses, or a part that this command does not have.
@@ -29,7 +30,7 @@ def build(config: Config, group: str, **parts: object) -> Any:
     target = find_target(group, entry["_target_"], chosen)
     known = {name: argument for name, argument in settings(group, target).items() if name in entry}
     values = {name: read(entry[name], argument.annotation, f"{group}.{name}") for name, argument in known.items()}
-    handed: dict[str, object] = {name: _part(argument, parts, chosen) for name, argument in wired(target).items()}
+    handed = {name: _part(argument, config, parts, chosen) for name, argument in wired(target).items()}
     own = {name: value for name, value in values.items() if name in arguments(target)}
     try:
         part = target(**own, **handed)
@@ -40,10 +41,13 @@ def build(config: Config, group: str, **parts: object) -> Any:
     return part
 
 
-def _part(argument: Argument, parts: Mapping[str, object], chosen: str) -> object:
+def _part(argument: Argument, config: Config, parts: Mapping[str, object], chosen: str) -> object:
     fitting = {name: part for name, part in parts.items() if isinstance(part, kinds(argument.annotation))}
     if fitting:
         return fitting.get(argument.name, next(iter(fitting.values())))
+    group = part_group(argument.annotation)
+    if group in OWN_PARTS and group in config:
+        return build(config, group)
     if argument.required:
         raise ConfigError(f"{chosen}: it needs {article(spell(argument.annotation))}, which this command has not.")
     return argument.default

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from zinv.config.fill import Choice, Given, Settings, as_choice, below, fill, raw_settings, typed_entry, typed_settings
-from zinv.config.schema import GROUPS, PARTS, RUN_GROUPS, arguments, part_group, refuse_choice, wired
+from zinv.config.schema import GROUPS, ON_REQUEST, PARTS, RUN_GROUPS, arguments, part_group, refuse_choice, wired
 from zinv.config.settings import DRAWS, RunSettings
 from zinv.config.text import NULLS
 from zinv.errors import ConfigError, suggest
@@ -40,6 +40,7 @@ def compose(
         ConfigError: an unknown key or choice, a value of the wrong type, a key given twice; one line that names it.
     """
     given, start, run = parse_overrides(overrides), dict(base or {}), arguments(RunSettings)
+    groups = [*groups, *_on_request({**start, **given})] if groups == RUN_GROUPS else groups
     _check_keys({**start, **given}, [*run, *GROUPS])
     _check_presets(given, groups)
     choices = _choose(given, start, groups)
@@ -49,6 +50,11 @@ def compose(
     tree = _interpolated({**top, **parts})
     typed = {group: typed_entry(group, group, tree[group]) for group in choices}
     return {**typed_settings("", run, {name: tree[name] for name in top}), **typed}
+
+
+def _on_request(given: Mapping[str, Any]) -> list[str]:
+    """Groups that are there if something is said of them."""
+    return [group for group in ON_REQUEST if any(key.partition(".")[0] == group for key in given)]
 
 
 def parse_overrides(overrides: Sequence[str]) -> Given:

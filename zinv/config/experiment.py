@@ -44,15 +44,21 @@ class Contrast:
         row: label of the row that is claimed to be as good or better.
         against: label of the row it is compared with.
         metric: column, such as `mse`.
-        margin: of non-inferiority, in the metric's unit.
-        direction: on which side of the margin the claim lies.
+        margin: 0 or more: by how much the row may be worse, has to be better, or may differ.
+        direction: which values are better; as the metric says, by default.
+        claim: not worse, better, or as good.
+        unit: of the margin: the metric's own, decibels of each image's ratio, or percent of the other row's mean.
+        test: paired t-test, Wilcoxon's signed ranks, or the paper's: a t-test with a margin of 1e-8.
     """
 
     row: str
     against: str
     metric: str
     margin: float = 0.0
-    direction: Literal["less", "greater"] = "less"
+    direction: Literal["less", "greater"] | None = None
+    claim: Literal["noninferior", "superior", "equivalent"] = "noninferior"
+    unit: Literal["own", "dB", "percent"] = "own"
+    test: Literal["t", "wilcoxon", "paper"] = "t"
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,7 @@ class Experiment:
         needs: what must exist first.
         contrasts: comparisons declared beforehand.
         control: the row whose share of the gain is told.
+        replication: how many images of each row are run again with another seed, which gives the table its floor.
     """
 
     name: str
@@ -118,6 +125,7 @@ class Experiment:
     needs: tuple[Need, ...] = ()
     contrasts: tuple[Contrast, ...] = ()
     control: Control | None = None
+    replication: int = 0
 
 
 RECORDS = {"when": When, "needs": Need, "contrasts": Contrast}
@@ -134,16 +142,23 @@ def find_experiment(name: str) -> Experiment:
     Raises:
         ConfigError: there is none, or its file has an unknown key or a value of the wrong type.
     """
+    return read_experiment(_folder(name, name))
+
+
+def _folder(name: str, key: str) -> Path:
     for folder in (*(parent / name for parent in experiment_folders()), Path(name)):
         if (folder / "experiment.yaml").is_file():
-            return read_experiment(folder)
-    raise ConfigError(f"{name}: there is no such experiment. {suggest(name, experiment_names())}")
+            return folder
+    raise ConfigError(f"{key}: there is no such experiment. {suggest(name, experiment_names())}")
 
 
 def read_experiment(folder: Path) -> Experiment:
-    """The experiment in a folder."""
+    """The experiment in a folder.
+
+    `extends: NAME` in its file takes over whatever the file does not say itself.
+    """
     path = folder / "experiment.yaml"
-    content = read_yaml(path)
+    content = _content(folder)
     found = {key: content.pop(key) for key in (*RECORDS, "control") if key in content}
     records: dict[str, object] = {
         key: _records(kind, found.get(key, ()), f"{path}: {key}") for key, kind in RECORDS.items()
@@ -159,6 +174,30 @@ def read_experiment(folder: Path) -> Experiment:
     if not expand(experiment):
         raise ConfigError(f"{path}: it has no rows; give a grid or rows.")
     return experiment
+
+
+def _content(folder: Path, children: tuple[Path, ...] = ()) -> dict[str, Value]:
+    """What a file says, over what the experiment that it extends says; mappings merge key by key, null takes out."""
+    path = folder / "experiment.yaml"
+    content = read_yaml(path)
+    parent = content.pop("extends", None)
+    if parent is None:
+        return content
+    if not isinstance(parent, str):
+        raise ConfigError(f"{path}: extends={show(parent)}: not the name of an experiment.")
+    above = _folder(parent, f"{path}: extends={parent}")
+    if above in (*children, folder):
+        raise ConfigError(f"{path}: extends={parent}: an experiment cannot extend itself.")
+    return _over(_content(above, (*children, folder)), content)
+
+
+def _over(below: dict[str, Value], above: dict[str, Value]) -> dict[str, Value]:
+    merged = {**below, **above}
+    for key, value in above.items():
+        under = below.get(key)
+        if isinstance(value, Mapping) and isinstance(under, Mapping):
+            merged[key] = {**under, **value}
+    return {key: value for key, value in merged.items() if value is not None}
 
 
 def missing_needs(experiment: Experiment) -> list[Need]:

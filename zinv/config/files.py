@@ -35,11 +35,13 @@ def experiment_weights(experiment: Experiment, overrides: Sequence[str] = ()) ->
 
 def preset_users() -> dict[str, list[str]]:
     """The presets that read each weight file: `generator=portraits`, or `term lpips` for a part of a loss."""
+    from zinv.weights import published_as
+
     users: defaultdict[str, list[str]] = defaultdict(list)
     for group in PARTS:
         for preset in preset_names(group):
             for name in _of_preset(group, preset):
-                users[name].append(f"{group}{'=' if group in GROUPS else ' '}{preset}")
+                users[published_as(name) or name].append(f"{group}{'=' if group in GROUPS else ' '}{preset}")
     return dict(users)
 
 

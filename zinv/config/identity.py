@@ -7,12 +7,12 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, cast, get_args
 
 from zinv.config.compose import Config
 from zinv.config.files import is_file, is_weights
 from zinv.config.schema import MEMBERS, PARTS, find_target, settings
-from zinv.config.settings import DRAWS
+from zinv.config.settings import DRAWS, ENCODER
 from zinv.errors import StoreError, suggest
 from zinv.values import Value
 
@@ -28,28 +28,55 @@ NOT_COUNTED: Final[dict[str, tuple[str, ...]]] = {
 def identity(config: Config) -> dict[str, Any]:
     """What moves a number of a run: parts by class and settings, weights by sha256, seed and precision.
 
-    Not counted: the run's name, folder and trace, paths, number of images, devices, loading, logger and protocol.
+    Not counted: the run's name, folder and trace, paths, number of images, devices, loading, logger, protocol, edits.
 
     Raises:
         WeightsError: a weight file that is not there.
     """
-    counted = [group for group in PARTS if group in config and group not in ("trainer", "logger", "protocol")]
+    counted = [
+        group for group in PARTS if group in config and group not in ("trainer", "logger", "protocol", "direction")
+    ]
     parts = {group: _content(group, config[group], group) for group in counted}
-    parent = {"start": digest(parent_identity(config["start"]))} if config.get("start") else {}
+    parent = {"start": start_identity(config["start"])} if config.get("start") else {}
     return {"seed": config["seed"], "precision": config["trainer"]["precision"], **parts, **parent}
 
 
-def parent_identity(folder: str) -> dict[str, Any]:
-    """The identity of the run that `start=` names.
+def start_identity(start: str) -> str:
+    """What counts of a start: the identity of the run, or the encoder's file; `encoder` finds one when it is built.
+
+    Raises:
+        StoreError: it is neither.
+    """
+    if start == ENCODER:
+        return start
+    if not is_encoder(start):
+        return digest(parent_identity(start))
+    from zinv.weights import content_sha256
+
+    return f"sha256:{content_sha256(start)}"
+
+
+def is_encoder(start: str) -> bool:
+    """Whether a start is an encoder's code: the word, or a weight file."""
+    if start == ENCODER or Path(start).is_dir():
+        return start == ENCODER
+    from zinv.weights import locate
+
+    return locate(start) is not None
+
+
+def parent_identity(folder: str, key: str = "start") -> dict[str, Any]:
+    """The identity of the run that `start=`, or another key, names.
 
     Raises:
         StoreError: there is none in this folder.
     """
     path = Path(folder) / "run.json"
-    if Path(folder).is_dir() and not path.is_file():
-        raise StoreError(f"start={folder}: there is no run in this folder (run.json is missing).")
+    if not path.is_file() and (Path(folder).is_dir() or key != "start"):
+        raise StoreError(f"{key}={folder}: there is no run in this folder (run.json is missing).")
     if not path.is_file():
-        raise StoreError(f"start={folder}: neither the folder of a run nor a space's start. {suggest(folder, DRAWS)}")
+        known = suggest(folder, (*DRAWS, ENCODER))
+        raise StoreError(f"start={folder}: neither the folder of a run, an encoder's weights nor a start. {known}")
     return cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8"))["identity"])
 
 
@@ -70,9 +97,15 @@ def slug(config: Config) -> str:
     A run that starts from another adds its method to that one's name: `bdinvert-zplus-portraits-pti`.
     """
     if config.get("start"):
-        return f"{Path(config['start']).resolve().parent.name}-{short_name(config['method'])}"
+        return f"{_start_name(config)}-{short_name(config['method'])}"
     groups = [group for group in ("model", "method", "space", "generator") if group in config]
     return "-".join(short_name(config[group]) for group in groups)
+
+
+def _start_name(config: Config) -> str:
+    if is_encoder(config["start"]):
+        return "-".join([ENCODER, *(short_name(config[group]) for group in ("space", "generator"))])
+    return Path(config["start"]).resolve().parent.name
 
 
 def run_folder(config: Config) -> Path:
@@ -103,7 +136,13 @@ def _content(group: str, entry: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 
 def _counted(value: Value, annotation: object) -> Value:
-    """The value, or the digest of the weight file that it names."""
+    """The value, or the digest of the file, folder or runs that it names."""
+    if "runs" in get_args(annotation)[1:] and isinstance(value, list):
+        return sorted(digest(parent_identity(str(run), "model.runs")) for run in value)
+    if "content" in get_args(annotation)[1:] and Path(str(value)).expanduser().is_dir():
+        from zinv.weights import content_sha256
+
+        return f"sha256:{content_sha256(str(Path(str(value)).expanduser()))}"
     if not is_weights(annotation):
         return value
     if isinstance(value, Mapping):

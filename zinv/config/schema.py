@@ -18,10 +18,11 @@ PARTS: Final[dict[str, str]] = {
     "generator": "zinv.generators.base.Generator",
     "space": "zinv.spaces.base.LatentSpace",
     "method": "zinv.methods.base.Inverter",
+    "segmentation": "zinv.segmentation.base.Segmentation",
     "loss": "zinv.losses.base.Loss",
     "data": "zinv.data.base.DataSource",
     "protocol": "zinv.metrics.protocol.Protocol",
-    "direction": "zinv.directions.base.Direction",
+    "direction": "zinv.editing.edits.Edits",
     "model": "zinv.training.base.Trainee",
     "trainer": "zinv.config.settings.TrainerSettings",
     "logger": "zinv.config.settings.LoggerSettings",
@@ -33,7 +34,11 @@ PARTS: Final[dict[str, str]] = {
 
 GROUPS: Final = tuple(group for group in PARTS if group not in ("term", "metric"))
 RUN_GROUPS: Final = ("generator", "space", "method", "loss", "data", "protocol", "trainer", "logger")
+ON_REQUEST: Final = ("direction",)
+"""Groups that a run has only if something is chosen for them."""
 TRAIN_GROUPS: Final = ("model", "trainer", "logger")
+OWN_PARTS: Final = ("segmentation",)
+"""Groups whose choice belongs to one other part, and is built with it."""
 
 
 class Members(NamedTuple):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from zinv.config.compose import parse_overrides
+from zinv.config.compose import compose, parse_overrides
 from zinv.config.experiment import Experiment, expand, find_experiment, layer
 from zinv.errors import ConfigError, suggest
 
@@ -65,6 +65,13 @@ def select(name: str | None, overrides: Sequence[str], selection: Selection = EV
         rows = [layer(row, rest) for row in expand(experiment)]
     chosen = _filtered(rows, selection.only)
     return Selected(experiment, chosen, whole=len(chosen) == len(rows))
+
+
+def reruns(experiment: Experiment, rows: Sequence[list[str]]) -> list[list[str]]:
+    """Overrides of the rows that are run again on a few images with another seed, where the experiment asks for it."""
+    if not experiment.replication:
+        return []
+    return [layer(row, [f"data.num={experiment.replication}", f"seed={compose(row)['seed'] + 1}"]) for row in rows]
 
 
 def _grid(axes: Mapping[str, list[object]], rest: Sequence[str]) -> Experiment:

@@ -10,6 +10,9 @@ from zinv.values import Count, Positive, Whole
 DRAWS: Final = ("mean", "random", "best_of_k")
 """Starts that a space draws."""
 
+ENCODER: Final = "encoder"
+"""The start that the latent encoder of generator and space gives."""
+
 
 @dataclass(frozen=True)
 class RunSettings:
@@ -20,8 +23,9 @@ class RunSettings:
         seed: with an image's id, the seed of all its random draws.
         runs: folder that run folders are in.
         trace: keep each loss term every so many steps in a side file; 0 keeps none.
-        start: folder of a run whose inversions this one starts from; `start=mean`, `start=random` and
-            `start=best_of_k` are short for `space.start=…`.
+        start: where descents begin: the folder of a run whose inversions this one goes on from, or `encoder`, the code
+            of the latent encoder for this generator and space, or such an encoder's weight file. `start=mean`,
+            `start=random` and `start=best_of_k` are short for `space.start=…`.
     """
 
     name: str | None = None

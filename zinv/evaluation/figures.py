@@ -1,43 +1,18 @@
-"""Figures: targets above their reconstructions, a row a run."""
+"""Contact sheets, which reports show: targets above their reconstructions, a row a run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from zinv.data.base import DataSource
-from zinv.errors import DataError, StoreError
-from zinv.evaluation.store import Run
-from zinv.images import grid, pixels_sha256, resize, to_uint8
+from zinv.errors import DataError
+from zinv.images import grid, resize, to_uint8
 
 MIN_SIDE = 96
-
-
-def reconstruction_grid(runs: Sequence[Run], source: DataSource, ids: Sequence[str], path: Path) -> Path:
-    """Draw targets on the top row and each run's reconstructions under them, labelled, as a PNG.
-
-    Args:
-        runs: one a row, in the order of the figure.
-        source: where the targets come from.
-        ids: one a column.
-        path: the file to write.
-
-    Raises:
-        DataError: a target is not in the source or cannot be read.
-        StoreError: a run has not finished an image, or made it from another picture.
-    """
-    targets = [target(source, name) for name in ids]
-    rows = [("target", targets)]
-    for run, label in zip(runs, run_labels(runs), strict=True):
-        rows.append((label, [_reconstruction(run, *pair) for pair in zip(ids, targets, strict=True)]))
-    sheet = draw_grid(rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path, format="PNG")
-    return path
 
 
 def draw_grid(rows: Sequence[tuple[str, Sequence[Tensor]]], side: int | None = None) -> Image.Image:
@@ -80,25 +55,6 @@ def target(source: DataSource, name: str) -> Tensor:
     if name not in source.ids:
         raise DataError(f"there is no image '{name}' among the {len(source)} of the data.")
     return source.image(list(source.ids).index(name))
-
-
-def run_labels(runs: Sequence[Run]) -> list[str]:
-    """Labels of runs, those that share one told apart by the digits of the run."""
-    names = [str(_settings(run).get("name") or _settings(run).get("label") or run.name) for run in runs]
-    return [f"{a} {run.path.name}" if names.count(a) > 1 else a for a, run in zip(names, runs, strict=True)]
-
-
-def _reconstruction(run: Run, name: str, image: Tensor) -> Tensor:
-    stored = run.read(name)
-    run.check_target(name, pixels_sha256(image))
-    return stored.reconstruction
-
-
-def _settings(run: Run) -> Mapping[str, object]:
-    settings = run.facts["settings"]
-    if not isinstance(settings, Mapping):
-        raise StoreError(f"{run.path}: run.json is damaged (settings).")
-    return settings
 
 
 def _fit(images: Tensor, side: int) -> Tensor:

@@ -7,17 +7,23 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Literal, Protocol, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+import pandas as pd
 from PIL import Image
 from torch import Tensor
 
 from zinv.data.base import DataSource
 from zinv.errors import DataError
+from zinv.evaluation.edits import read_edits
 from zinv.evaluation.figures import draw_grid, target
 from zinv.evaluation.records import ProtocolInfo
 from zinv.evaluation.rows import Row
 from zinv.evaluation.store import Run
+
+if TYPE_CHECKING:
+    import wandb
 
 NUM_PICTURES = 8
 
@@ -66,7 +72,39 @@ def send(run: Run, logger: Project, protocol: ProtocolInfo, group: str | None, s
 
     records = run.records_path(protocol.name)
     row = Row.read(records)
-    sent = wandb.init(
+    sent = _begin(run, logger, group, row)
+    try:
+        sent.log({"records": wandb.Table(columns=[*row.records.columns], data=[*cells(row)])})
+        if row.edits:
+            _, edits = read_edits(run.path)
+            sent.log({"edits": wandb.Table(columns=[*edits.columns], data=[*plain(edits)])})
+        if sheet := contact_sheet(run, row, source):
+            sent.log({"reconstructions": wandb.Image(sheet)})
+        sent.summary.update(summary(row))
+    finally:
+        sent.finish()
+
+
+def report_figure(runs: Iterable[tuple[Run, object]], name: str, picture: Path) -> None:
+    """Add a figure to the W&B runs of its runs, given with their loggers; whatever happens there, it is drawn."""
+    for run, logger in runs:
+        if not isinstance(logger, Project):
+            continue
+        try:
+            import wandb
+
+            sent = _begin(run, logger, None, Row.read(run.path))
+            sent.log({f"figures/{name}": wandb.Image(str(picture))})
+            sent.finish()
+        except Exception as error:  # as above
+            print(f"warning: {name} was not reported to Weights & Biases ({error}).", file=sys.stderr)
+
+
+def _begin(run: Run, logger: Project, group: str | None, row: Row) -> wandb.Run:
+    """The W&B run of a run, begun or continued."""
+    import wandb
+
+    return wandb.init(
         id=run.path.name,
         name=f"{row.label} {run.path.name}",
         project=logger.project,
@@ -78,13 +116,6 @@ def send(run: Run, logger: Project, protocol: ProtocolInfo, group: str | None, s
         resume="allow",
         settings=wandb.Settings(console="off", silent=True, x_disable_stats=True, disable_git=True, save_code=False),
     )
-    try:
-        sent.log({"records": wandb.Table(columns=[*row.records.columns], data=[*cells(row)])})
-        if sheet := contact_sheet(run, row, source):
-            sent.log({"reconstructions": wandb.Image(sheet)})
-        sent.summary.update(summary(row))
-    finally:
-        sent.finish()
 
 
 def summary(row: Row) -> dict[str, float | int | str]:
@@ -97,7 +128,12 @@ def summary(row: Row) -> dict[str, float | int | str]:
 
 def cells(row: Row) -> Iterator[Iterable[str | float | None]]:
     """The records as W&B takes them: None where there is no number."""
-    for line in row.records.astype(object).to_numpy().tolist():
+    return plain(row.records)
+
+
+def plain(frame: pd.DataFrame) -> Iterator[Iterable[str | float | None]]:
+    """Rows of a table as W&B takes them."""
+    for line in frame.astype(object).to_numpy().tolist():
         yield [None if isinstance(value, float) and math.isnan(value) else value for value in line]
 
 

@@ -1,4 +1,4 @@
-"""What an experiment commits (`results.csv`), how a new run of it differs, published numbers, declared contrasts."""
+"""What an experiment commits (`results.csv`), how a new run of it differs, published numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 import pandas as pd
 import yaml
@@ -16,16 +16,9 @@ import yaml
 from zinv.errors import ProtocolError, StoreError, suggest
 from zinv.evaluation.files import replace_text
 from zinv.evaluation.records import MetricInfo, Scalar, number
-from zinv.evaluation.rows import Row, comparable, pairs
-from zinv.evaluation.statistics import (
-    NonInferiority,
-    holm,
-    median,
-    non_inferiority,
-    prediction_interval,
-    share_interval,
-)
+from zinv.evaluation.rows import Row, comparable
 from zinv.evaluation.table import Cell, Head, Table, chosen_metrics, labels
+from zinv.statistics import median, prediction_interval, share_interval
 
 COLUMNS: Final = (
     "row",
@@ -40,21 +33,6 @@ COLUMNS: Final = (
     "code",
     "protocol",
 )
-
-
-class Contrast(Protocol):
-    """A comparison declared before the runs; `less` claims row - against < margin, `greater` > -margin."""
-
-    @property
-    def row(self) -> str: ...  # noqa: D102
-    @property
-    def against(self) -> str: ...  # noqa: D102
-    @property
-    def metric(self) -> str: ...  # noqa: D102
-    @property
-    def margin(self) -> float: ...  # noqa: D102
-    @property
-    def direction(self) -> Literal["less", "greater"]: ...  # noqa: D102
 
 
 class Control(Protocol):
@@ -182,53 +160,6 @@ def against(rows: Sequence[Row], published: Published) -> Table:
         f"Published: {published.title}, over {published.images} images, which are not these.",
     )
     return Table(tuple(map(Head, heads)), tuple(body), notes)
-
-
-def contrast_table(rows: Sequence[Row], contrasts: Sequence[Contrast]) -> Table:
-    """Declared contrasts as one-sided paired tests against their margins, corrected for their number (Holm).
-
-    Raises:
-        ProtocolError: a contrast names a row or metric that is not there.
-    """
-    by_label = dict(zip(labels(rows), comparable(rows), strict=True))
-    tests = [_test(by_label, contrast, "t") for contrast in contrasts]
-    ranks = [_test(by_label, contrast, "wilcoxon") for contrast in contrasts]
-    corrected = holm([test.p for test in tests])
-    body = tuple(
-        (
-            Cell(c.row, space=True),
-            Cell(c.against, space=True),
-            Cell(c.metric),
-            *map(
-                Cell,
-                (
-                    _number(t.mean),
-                    _number(t.bound),
-                    _number(t.margin),
-                    str(t.n),
-                    _number(t.p),
-                    _number(p),
-                    _number(w.p),
-                ),
-            ),
-        )
-        for c, t, p, w in zip(contrasts, tests, corrected, ranks, strict=True)
-    )
-    heads = ("row", "against", "metric", "difference", "95 % bound", "margin", "n", "p", "p (Holm)", "p (Wilcoxon)")
-    notes = (rows[0].header.protocol.line, "One-sided paired t-tests of not being worse by the margin or more.")
-    return Table(tuple(map(Head, heads)), body, notes)
-
-
-def _test(rows: Mapping[str, Row], contrast: Contrast, test: Literal["t", "wilcoxon"]) -> NonInferiority:
-    for label in (contrast.row, contrast.against):
-        if label not in rows:
-            raise ProtocolError(
-                f"contrast {contrast.row} against {contrast.against}: no row '{label}'. {suggest(label, rows)}"
-            )
-    new, reference = rows[contrast.row], rows[contrast.against]
-    (metric,) = chosen_metrics(new, [contrast.metric])
-    a, b = pairs(new, reference, metric.name)
-    return non_inferiority(a, b, contrast.margin, contrast.direction == "greater", test)
 
 
 def control_line(rows: Sequence[Row], control: Control) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from zinv.errors import ProtocolError
+from zinv.evaluation.edits import FILE, EditInfo, count_words, read_edits, summaries
 from zinv.evaluation.files import Json
 from zinv.evaluation.records import Header, MetricInfo, read_records
-from zinv.evaluation.statistics import Interval, Values, bootstrap_interval, mean_interval, paired_p
+from zinv.statistics import Interval, Values, bootstrap_interval, mean_interval, paired, paired_p
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,21 @@ class Row:
         header: what the records file says of itself.
         records: its rows, an image each.
         seconds: mean time of an image, if it was taken.
+        folder: of the run, if it was read from one.
+        rerun: the same cell run again with another seed, on some of the images.
+        num_rerun: how many images were to be run again; with 0 there is no floor.
+        edits: how its edits were made, if there are any; their means stand beside the protocol's metrics.
+        num_edits: how many there are, in words.
     """
 
     header: Header
     records: pd.DataFrame
     seconds: float | None = None
+    folder: Path | None = None
+    rerun: Row | None = None
+    num_rerun: int = 0
+    edits: EditInfo | None = None
+    num_edits: str = ""
 
     @classmethod
     def read(cls, path: Path | str) -> Row:
@@ -39,7 +51,8 @@ class Row:
         """
         file = Path(path) / "records.csv" if Path(path).is_dir() else Path(path)
         header, records = read_records(file)
-        return cls(header, records, _seconds(file.parent / "times.csv", set(records["image"])))
+        row = cls(header, records, _seconds(file.parent / "times.csv", set(records["image"])), file.parent)
+        return _with_edits(row, file.parent / FILE)
 
     @property
     def label(self) -> str:
@@ -76,6 +89,16 @@ class Row:
         """Images that failed or that the metric could not score."""
         return len(self.records) - self.mean(column).n
 
+    def floor(self, column: str) -> float:
+        """How far apart the means of two runs of this cell may lie, as far as the images that were run again tell.
+
+        The end further from 0 of the 95 % t-interval of rerun minus run; infinite if too few were run again.
+        """
+        if not self.num_rerun:
+            return 0.0
+        found = mean_interval(paired(*pairs(self.rerun, self, column))) if self.rerun else mean_interval([])
+        return max(abs(found.low), abs(found.high)) if found.n >= min(self.num_rerun, len(self.done)) > 1 else math.inf
+
     def in_loss(self, metric: MetricInfo) -> bool:
         """Whether the metric's network is also descended on."""
         networks = self.setting("loss_networks")
@@ -85,6 +108,37 @@ class Row:
         """The row with these images alone, in this order."""
         chosen = self.records.set_index("image").loc[list(images)].reset_index()
         return replace(self, records=chosen)
+
+
+def _with_edits(row: Row, path: Path) -> Row:
+    """The row with the means of its edits as further metrics, if they were measured under its protocol."""
+    if not path.is_file():
+        return row
+    header, frame = read_edits(path)
+    protocol = row.header.protocol
+    if header.edits.protocol != protocol.digest:
+        return row
+    found = summaries(header, frame)
+    columns = {metric.name: row.records["image"].map(values) for metric, values in found}
+    more = replace(protocol, metrics=(*protocol.metrics, *(metric for metric, _ in found)))
+    return replace(
+        row,
+        header=replace(row.header, protocol=more),
+        records=row.records.assign(**columns),
+        edits=header.edits,
+        num_edits=count_words(header, frame),
+    )
+
+
+def _aligned(rows: Sequence[Row]) -> list[Row]:
+    """The rows with the metrics of all: those without edits have no number there."""
+    metrics = tuple({metric.name: metric for row in rows for metric in row.metrics}.values())
+    aligned = []
+    for row in rows:
+        lacking = {metric.name: math.nan for metric in metrics if metric.name not in row.records}
+        header = replace(row.header, protocol=replace(row.header.protocol, metrics=metrics))
+        aligned.append(replace(row, header=header, records=row.records.assign(**lacking)) if lacking else row)
+    return aligned
 
 
 def pairs(a: Row, b: Row, column: str) -> tuple[Values, Values]:
@@ -112,6 +166,9 @@ def comparable(rows: Sequence[Row], common: bool = False) -> list[Row]:
         raise ProtocolError("there is no run to make a table of.")
     for row in rows[1:]:
         _check_alike(rows[0], row)
+    with_edits = [(row, row.edits) for row in rows if row.edits]
+    for row, edits in with_edits[1:]:
+        _check_edits(*with_edits[0], row, edits)
     everywhere = set.intersection(*(set(row.records["image"]) for row in rows))
     shared = [name for name in rows[0].records["image"] if name in everywhere]
     if not common:
@@ -119,17 +176,23 @@ def comparable(rows: Sequence[Row], common: bool = False) -> list[Row]:
     if not shared:
         raise ProtocolError("the runs have no image in common.")
     _check_targets(rows)
-    return [row.only(shared) for row in rows]
+    return [row.only(shared) for row in _aligned(rows)]
 
 
 def _check_alike(a: Row, b: Row) -> None:
     one, other = a.header.protocol, b.header.protocol
     if one.digest != other.digest:
         names = f"'{a.label}' by {one.name} {one.digest[:8]}, '{b.label}' by {other.name} {other.digest[:8]}"
-        raise ProtocolError(f"two protocols cannot share a table: {names}. Score them alike with zinv score.")
+        raise ProtocolError(f"two protocols cannot share a table or figure: {names}. Score them alike with zinv score.")
     if a.setting("precision") != b.setting("precision"):
         both = f"'{a.label}' {a.setting('precision')}, '{b.label}' {b.setting('precision')}"
         raise ProtocolError(f"two precisions cannot share a table: {both}.")
+
+
+def _check_edits(a: Row, one: EditInfo, b: Row, other: EditInfo) -> None:
+    if one.asks != other.asks:
+        names = f"'{a.label}' has {one.line} '{b.label}' has {other.line}"
+        raise ProtocolError(f"two kinds of edits cannot share a table or figure: {names}")
 
 
 def _check_images(rows: Sequence[Row], shared: Sequence[str]) -> None:

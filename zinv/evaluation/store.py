@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,13 +34,8 @@ from zinv.evaluation.files import (
     to_json,
 )
 from zinv.evaluation.records import (
-    Header,
-    ProtocolInfo,
     Scalar,
-    count_missing,
-    number,
     read_records,
-    write_records,
 )
 from zinv.images import read_image, write_png
 
@@ -180,7 +174,7 @@ class Run:
             tensors: the inversion.
             metadata: the inversion's metadata.
             reconstruction: `(3, R, R)` in [-1, 1], stored with 8 bits.
-            result: `target_sha256`, `losses` by label, `num_steps`, `scalars`, `note`.
+            result: `target_sha256`, `losses` by label, `num_steps`, `scalars`, `facts`, `note`.
             trace: columns of equal length, by name.
             times: `seconds`, `rank`, `peak_memory` …, which never enter the records.
             target: `(3, R, R)`, to keep a copy of it.
@@ -263,58 +257,6 @@ class Run:
                 f"{str(self.code)[:8]}). Add --keep to keep them, or --fresh to start over."
             )
 
-    def write_scores(self, protocol: ProtocolInfo, name: str, values: Mapping[str, float]) -> None:
-        """Keep one image's metrics under a protocol."""
-        folder = self.path / "images" / name / "scores"
-        with clear_errors(self.path):
-            folder.mkdir(exist_ok=True)
-            cells = {key: number(float(value)) for key, value in values.items()}
-            replace_text(folder / f"{protocol.name}.json", to_json({"protocol": protocol.digest, "values": cells}))
-
-    def scores(self, protocol: ProtocolInfo, name: str) -> dict[str, float] | None:
-        """One image's metrics; None if it was not scored under this protocol as it now is."""
-        path = self.path / "images" / name / "scores" / f"{protocol.name}.json"
-        if not path.is_file():
-            return None
-        content = read_json(path)
-        values = cast(Mapping[str, str], content["values"])
-        fits = content["protocol"] == protocol.digest and set(protocol.columns) <= set(values)
-        return {key: float(values[key]) for key in protocol.columns} if fits else None
-
-    def unscored(self, protocol: ProtocolInfo) -> set[str]:
-        """Ids of finished images that have no scores under this protocol."""
-        return {name for name in self.finished() if self.scores(protocol, name) is None}
-
-    def merge_records(self, protocol: ProtocolInfo, ids: Sequence[str]) -> Path:
-        """Write the records file of a protocol, a row for each of `ids` that is scored or failed, in their order.
-
-        Bytes depend on the results only, not on processes, batches, order or interruptions. Of several processes that
-        end at a time the last one to write has seen the work of all.
-        """
-        with clear_errors(self.path), locked(self.path / LOCK):
-            return self._merge(protocol, ids)
-
-    def _merge(self, protocol: ProtocolInfo, ids: Sequence[str]) -> Path:
-        finished, failed = self.finished(), self.failed()
-        known = [name for name in ids if name in finished or name in failed]
-        rows = [row for row in (self._row(protocol, name) for name in known) if row]
-        facts = self.facts
-        header = Header(
-            run=self.name,
-            commit=str(facts["commit"]),
-            code=dict(sorted(Counter(str(row["code"]) for row in rows).items())),
-            settings=cast(Mapping[str, Json], facts["settings"]),
-            protocol=protocol,
-            images=len(ids),
-            failed=sum(row["status"] == "failed" for row in rows),
-            left=len(ids) - len(rows),
-            missing=count_missing(rows, protocol.columns),
-        )
-        path = self.records_path(protocol.name)
-        write_records(path, header, rows)
-        self._merge_times(ids, finished)
-        return path
-
     def records_path(self, protocol: str | None = None) -> Path:
         """`records.csv` for the run's own protocol, `records-NAME.csv` for another."""
         own = self.config.get("protocol")
@@ -375,24 +317,6 @@ class Run:
             self.check_target(name, target_sha256)
         sync_entry(final.parent)
         (self.path / "failed" / f"{name}.json").unlink(missing_ok=True)
-
-    def _row(self, protocol: ProtocolInfo, name: str) -> dict[str, Scalar] | None:
-        result = self.result(name)
-        ok = result["status"] == "ok"
-        scores = self.scores(protocol, name) if ok else dict.fromkeys(protocol.columns, float("nan"))
-        if scores is None:
-            return None
-        row: dict[str, Scalar] = {"image": name, "status": str(result["status"])}
-        row |= {"target": str(result.get("target_sha256", ""))[:16], "code": str(result["code_digest"])[:8]}
-        losses = cast(Mapping[str, float], result.get("losses", {}))
-        row |= scores | {f"loss_{key}": float(value) for key, value in losses.items()}
-        row |= {key: cast(Scalar, result[key]) for key in ("num_steps", "scalars") if key in result}
-        return row | {"note": str(result.get("note", "")), "reason": str(result.get("reason", ""))}
-
-    def _merge_times(self, ids: Sequence[str], finished: Collection[str]) -> None:
-        rows = [{"image": name, **cast(Result, self.result(name)["times"])} for name in ids if name in finished]
-        table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["image", "seconds"])
-        replace_text(self.path / "times.csv", table.to_csv(index=False, lineterminator="\n"))
 
 
 def runs_in(folder: Path | str) -> list[Run]:

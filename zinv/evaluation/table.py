@@ -9,15 +9,18 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from zinv.errors import ProtocolError, suggest
+from zinv.evaluation.edits import is_of_edits
 from zinv.evaluation.files import Json
+from zinv.evaluation.layers import layer_notes
 from zinv.evaluation.records import MetricInfo
 from zinv.evaluation.rows import Row, comparable, difference_p
-from zinv.evaluation.statistics import Interval, holm
+from zinv.statistics import Interval, holm
 
-Extra = Literal["n", "missing", "steps", "start", "truncation", "scalars", "seconds"]
-EXTRAS: Final[tuple[Extra, ...]] = ("n", "missing", "steps", "start", "truncation", "scalars")
+Extra = Literal["n", "missing", "edits", "steps", "start", "truncation", "scalars", "seconds"]
+EXTRAS: Final[tuple[Extra, ...]] = ("n", "missing", "edits", "steps", "start", "truncation", "scalars")
 ALPHA: Final = 0.05
 BOLD: Final = f"Bold: the best, and all that a paired t-test does not tell from it (Holm, {ALPHA})."
+EDITED: Final = "Edited: an image's mean over its edits but those of strength 0; a missing face scores 0."
 STAR: Final = "* The loss descends on the same network."
 INTERVAL: Final = "Mean over images ± half of its 95 % t-interval."
 
@@ -134,15 +137,21 @@ def arrow(metric: MetricInfo) -> str:
 
 
 def indistinguishable(rows: Sequence[Row], metric: MetricInfo) -> set[int]:
-    """Places of the best mean and of all rows that a paired t-test (Holm) cannot tell from it; none if all alone."""
+    """Places of the best mean and of all rows that a paired t-test (Holm) cannot tell from it; none if all alone.
+
+    Where cells were run again, also of all that lie within the floor of the best; none if no row lies beyond it.
+    """
     means = [row.mean(metric.name).value for row in rows]
     known = [i for i, mean in enumerate(means) if not math.isnan(mean)]
     if len(known) < 2:
         return set()
     best = (max if metric.higher_is_better else min)(known, key=lambda i: means[i])
-    others = [i for i in known if i != best]
+    others, floor = [i for i in known if i != best], rows[best].floor(metric.name)
     p_values = holm([difference_p(rows[i], rows[best], metric.name) for i in others])
-    return {best} | {i for i, p in zip(others, p_values, strict=True) if not p < ALPHA}
+    near = {i for i in others if abs(means[i] - means[best]) <= max(rows[i].floor(metric.name), floor)}
+    if floor and len(near) == len(others):
+        return set()
+    return {best} | near | {i for i, p in zip(others, p_values, strict=True) if not p < ALPHA}
 
 
 def metric_cell(row: Row, metric: MetricInfo, bold: bool) -> Cell:
@@ -156,13 +165,30 @@ def notes(rows: Sequence[Row], metrics: Sequence[MetricInfo], median: bool, aske
     remarks = dict.fromkeys(str(row.setting("remark") or "") for row in rows)
     lines = [rows[0].header.protocol.line, *filter(None, remarks), INTERVAL]
     lines += ["Medians with half of their 95 % bootstrap interval (BCa)."] if median else []
+    lines += list(dict.fromkeys(row.edits.line for row in rows if row.edits))
+    lines += [EDITED] if any(metric.name.startswith("edited_") for metric in metrics) else []
     lines += [BOLD] if len(rows) > 1 else []
+    lines += _floor_note(rows)
     lines += [STAR] if any(row.in_loss(metric) for row in rows for metric in metrics) else []
     lines += [f"On the {shared} images that all rows have."] if shared < asked else []
     lines += [
         f"{row.label}: {row.header.left} of {row.header.images} images are not done." for row in rows if row.header.left
     ]
-    return (*lines, *_code_note(rows))
+    return (*lines, *layer_notes(rows, labels(rows)), *_untrained_note(rows), *_code_note(rows))
+
+
+def _untrained_note(rows: Sequence[Row]) -> list[str]:
+    settings = ("encoder", "start")
+    named = zip(rows, labels(rows), strict=True)
+    names = [name for row, name in named if any(str(row.setting(key)).startswith("untrained") for key in settings)]
+    return [f"Untrained encoder, so that the numbers mean nothing: {', '.join(names)}."] if names else []
+
+
+def _floor_note(rows: Sequence[Row]) -> list[str]:
+    num = max(row.num_rerun for row in rows)
+    lacking = [row.label for row in rows if row.num_rerun and math.isinf(row.floor(row.metrics[0].name))]
+    line = f"Nothing is bold or called shown that lies within what running {num} images of a cell again changes."
+    return ([line] if num else []) + ([f"Not run again yet: {', '.join(lacking)}."] if lacking else [])
 
 
 def _code_note(rows: Sequence[Row]) -> list[str]:
@@ -216,6 +242,8 @@ def _extra(row: Row, extra: Extra, metrics: Sequence[MetricInfo]) -> str:
         return str(len(row.done))
     if extra == "missing":
         return _missing(row, metrics)
+    if extra == "edits":
+        return row.num_edits
     if extra == "seconds":
         return "" if row.seconds is None else f"{row.seconds:.3g}"
     return _words(row.setting("num_steps" if extra == "steps" else extra))
@@ -223,7 +251,7 @@ def _extra(row: Row, extra: Extra, metrics: Sequence[MetricInfo]) -> str:
 
 def _missing(row: Row, metrics: Sequence[MetricInfo]) -> str:
     failed = len(row.records) - len(row.done)
-    counts = {metric.label: row.missing(metric.name) - failed for metric in metrics}
+    counts = {metric.label: row.missing(metric.name) - failed for metric in metrics if not is_of_edits(metric)}
     parts = [f"{failed} failed"] if failed else []
     return ", ".join([*parts, *(f"{count} {label}" for label, count in counts.items() if count)]) or "0"
 

@@ -44,6 +44,7 @@ class Generator(nn.Module, ABC):
         first_ws: the row of the whole generator that this view's row 0 is.
         points: where features can be taken or changed: "b16.conv0" (base code), "b16.out" (after block and toRGB).
         style_dims: widths of the styles, lowest layer first.
+        style_names: their layers, `b16.conv0`.
         sha256: digest of the content; statistics and encoders are tied to it.
         trained: False for the toys, which may be used with untrained encoders.
         w_per_layer: the mapping network gives each row a w of its own, so there is no W.
@@ -62,6 +63,7 @@ class Generator(nn.Module, ABC):
     first_ws: int = 0
     points: tuple[str, ...]
     style_dims: tuple[int, ...]
+    style_names: tuple[str, ...]
     sha256: str
 
     @abstractmethod
@@ -104,8 +106,10 @@ class Generator(nn.Module, ABC):
         """
 
     @abstractmethod
-    def features(self, styles: Styles, points: Sequence[str]) -> dict[str, Tensor]:
-        """The tensors that `base` and `edits` take at those points."""
+    def features(
+        self, styles: Styles, points: Sequence[str], edits: Mapping[str, FeatureEdit] | None = None
+    ) -> dict[str, Tensor]:
+        """The tensors that `base` and `edits` take at those points; under edits, before each point's own."""
 
     @abstractmethod
     def above(self, point: str) -> Generator:
@@ -163,6 +167,18 @@ def fill(networks: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]) -> No
 def base_size(generator: Generator) -> int:
     """Default side of a base code, max(8, min(16, R / 8)): 16 from 128 pixels on, 8 below."""
     return max(8, min(16, generator.resolution // 8))
+
+
+def base_point(generator: Generator, size: int | None = None, key: str = "size") -> str:
+    """The point of a base code of this side, by default of `base_size`.
+
+    Raises:
+        ConfigError: the generator has none of this side; names `key`.
+    """
+    sizes = [int(point[1:].removesuffix(".conv0")) for point in generator.points if point.endswith(".conv0")]
+    if size is not None and size not in sizes:
+        raise ConfigError(f"{key}={size}: not the side of a base code. Give one of {', '.join(map(str, sizes))}.")
+    return f"b{size or base_size(generator)}.conv0"
 
 
 def base_row(size: int) -> int:

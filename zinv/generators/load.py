@@ -78,16 +78,19 @@ def _is_safetensors(path: Path) -> bool:
 
 def _own(path: str, file: Path) -> Generator:
     tensors, metadata = read(file)
-    if metadata.get("kind") == "stylegan1":
-        return stylegan1_from_tensors(_architecture(file, metadata, StyleGAN1Architecture), tensors, sha256(file))
-    if metadata.get("kind") == "stylegan2":
-        return stylegan2_from_tensors(_architecture(file, metadata, StyleGAN2Architecture), tensors, sha256(file))
-    raise CheckpointError(f"{path}: it holds {metadata.get('kind', 'no generator')}, not a StyleGAN2 or StyleGAN1.")
+    try:
+        if metadata.get("kind") == "stylegan1":
+            return stylegan1_from_tensors(_architecture(metadata, StyleGAN1Architecture), tensors, sha256(file))
+        if metadata.get("kind") == "stylegan2":
+            return stylegan2_from_tensors(_architecture(metadata, StyleGAN2Architecture), tensors, sha256(file))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    raise CheckpointError(f"{path}: it holds {metadata.get('kind', 'no generator')}, not a StyleGAN1 or StyleGAN2.")
 
 
-def _architecture(path: Path, metadata: dict[str, str], kind: type[Architecture]) -> Architecture:
+def _architecture(metadata: dict[str, str], kind: type[Architecture]) -> Architecture:
     try:
         fields = json.loads(metadata["architecture"])
         return kind(**{**fields, "channels": tuple(fields["channels"])})
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: its architecture cannot be read ({error}).") from error
+        raise CheckpointError(f"its architecture cannot be read ({error}).") from error

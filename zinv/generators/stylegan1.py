@@ -51,6 +51,7 @@ class StyleGAN1(Generator):
         self.resolution, self.z_dim, self.w_dim = arch.resolution, arch.z_dim, arch.w_dim
         self.w_per_layer = arch.w_per_layer
         self.style_dims = tuple(2 * arch.channels[names.index(name) // 2] for name in self.layers)
+        self.style_names = tuple(self.layers)
         self.points = tuple(_points(arch, start))
         self.sha256 = sha256 or digest(self.tensors())
 
@@ -84,8 +85,10 @@ class StyleGAN1(Generator):
     ) -> Tensor:
         return self._run(styles, base, edits, noise, ())[0]
 
-    def features(self, styles: Styles, points: Sequence[str]) -> dict[str, Tensor]:
-        return self._run(styles, None, None, "const", points)[1]
+    def features(
+        self, styles: Styles, points: Sequence[str], edits: Mapping[str, FeatureEdit] | None = None
+    ) -> dict[str, Tensor]:
+        return self._run(styles, None, edits, "const", points)[1]
 
     def above(self, point: str) -> StyleGAN1:
         self.check_point(point)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from zinv.errors import ConfigError
 from zinv.generators.base import BaseCode, FeatureEdit, Generator, Noise, Styles, Unfilled, fill
 from zinv.networks.stylegan2 import (
     MappingNetwork,
@@ -50,6 +51,7 @@ class StyleGAN2(Generator):
         self.num_ws = arch.num_ws - self.first_ws
         self.resolution, self.z_dim, self.w_dim = arch.resolution, arch.z_dim, arch.w_dim
         self.style_dims = tuple(layer.dim for layer in self.layers)
+        self.style_names = tuple(layer.name for layer in self.layers)
         self.points = tuple(_points(arch, start))
         self.sha256 = sha256 or digest(self.tensors())
 
@@ -88,8 +90,10 @@ class StyleGAN2(Generator):
     ) -> Tensor:
         return self._run(styles, base, edits, noise, ())[0]
 
-    def features(self, styles: Styles, points: Sequence[str]) -> dict[str, Tensor]:
-        return self._run(styles, None, None, "const", points)[1]
+    def features(
+        self, styles: Styles, points: Sequence[str], edits: Mapping[str, FeatureEdit] | None = None
+    ) -> dict[str, Tensor]:
+        return self._run(styles, None, edits, "const", points)[1]
 
     def above(self, point: str) -> StyleGAN2:
         self.check_point(point)
@@ -113,6 +117,8 @@ class StyleGAN2(Generator):
         for point in (*taps, *(edits or {}), *((base[0],) if base else ())):
             if point != self.start:
                 self.check_point(point)
+        if base is None and self.start is not None:
+            raise ConfigError(f"base=None: this is what is left above {self.start}; it needs a base code there.")
         by_name = {layer.name: style for layer, style in zip(self.layers, styles, strict=True)}
         changes = {point: (edit.value, edit.keep) for point, edit in (edits or {}).items()}
         return self.synthesis_network(by_name, self._noise(noise), base, changes, taps)

@@ -1,4 +1,4 @@
-"""Perceptual terms: LPIPS, and the demo domain's own distance."""
+"""Perceptual terms: LPIPS, one layer of VGG16, and the demo domain's own distance."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from zinv.metrics.perceptual import lpips_name
 from zinv.metrics.portraits import PortraitPerceptual
 from zinv.networks.perceptual import LPIPSWeights, load_lpips
 from zinv.networks.portraits import load_perceptual
+from zinv.values import Whole
 from zinv.weights import Weights
 
 
@@ -55,6 +56,34 @@ class LPIPSTerm(LossTerm):
         if size < self.lpips.backbone.min_size:
             raise ConfigError(f"{self.network}: needs {self.lpips.backbone.min_size} pixels a side, not {size}.")
         return size
+
+
+class VGGTerm(LossTerm):
+    """Mean squared difference of VGG16's features at one layer, full resolution (IDInvert: after conv4_3's ReLU).
+
+    Args:
+        weights: torchvision's VGG16, "lpips/vgg16", a path, or "random/vgg16".
+        layer: of its convolutions, activations and poolings, counted from 0.
+        seed: of random weights.
+    """
+
+    def __init__(self, weights: LPIPSWeights = "lpips/vgg16", layer: Whole = 22, seed: int = 0) -> None:
+        super().__init__()
+        self.lpips, self.layer = load_lpips(weights, seed), layer
+        self.network = self.label = f"VGG16 layer {layer}"
+
+    def prepare(self, target: Tensor) -> Prepared:
+        """Features of the target."""
+        return self._features(target)
+
+    def forward(self, image: Tensor, code: Tensor, prepared: Prepared) -> Tensor:
+        """See `LossTerm`."""
+        assert isinstance(prepared, Tensor)
+        return (self._features(image) - prepared).square().mean((1, 2, 3))
+
+    def _features(self, image: Tensor) -> Tensor:
+        features: Tensor = self.lpips.features[: self.layer + 1]((image - self.lpips.mean) / self.lpips.std)
+        return features
 
 
 class PortraitPerceptualTerm(LossTerm):

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import lightning as L
 import torch
 from torch import Tensor
 
 from zinv.data.sampler import Batch
-from zinv.errors import StoreError
+from zinv.editing.moves import Move
+from zinv.errors import ConfigError, StoreError
 from zinv.generators.base import Generator
 from zinv.losses.base import Loss
 from zinv.methods.descent import Terms, Trace, weighted_sum
 from zinv.methods.inversion import Inversion
 from zinv.seeding import Rngs, image_rngs
 from zinv.spaces.base import LatentSpace
+
+
+class Images(Protocol):
+    """All images of a run that can be inverted."""
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Their names."""
+
+    def __call__(self, ids: Sequence[str]) -> Batch:
+        """Some of them; those that cannot be read are its failures."""
 
 
 class Inverter(L.LightningModule, ABC):
@@ -36,12 +49,16 @@ class Inverter(L.LightningModule, ABC):
         seed: with an image's id, of all that is drawn for it.
         trace_every: steps between kept loss values; 0 keeps none.
         start: gives the inversions that a batch starts from; None: the space's own start.
+        descends: False if there is nothing that could start anywhere.
+        images: of the run, for a method whose images are not each for themselves.
     """
 
     num_steps: int
     seed: int = 0
     trace_every: int = 0
     start: Callable[[Batch], Inversion] | None = None
+    descends: bool = True
+    images: Images | None = None
 
     def __init__(self, generator: Generator, space: LatentSpace, loss: Loss):
         super().__init__()
@@ -63,6 +80,65 @@ class Inverter(L.LightningModule, ABC):
     @abstractmethod
     def reconstruct(self, inversion: Inversion) -> Tensor:
         """Synthesise `(N, 3, R, R)` from what an inversion holds."""
+
+    def moved(self, inversion: Inversion, code: Tensor) -> Inversion:
+        """The inversion with another code; with its own, it renders its reconstruction."""
+        return replace(inversion, code=code)
+
+    def view(self, inversion: Inversion | None = None) -> Generator:
+        """What the codes are of: the generator, or what is left of it above an inversion's base code."""
+        return self.generator.above(inversion.base[0]) if inversion and inversion.base else self.generator
+
+    @torch.no_grad()
+    def edit(self, inversion: Inversion, move: Move) -> Inversion:
+        """The inversion with its code moved; base codes too if the move says so, and nothing else.
+
+        Raises:
+            ConfigError: the move cannot be made here, as `check_move` says.
+        """
+        view = self.view(inversion)
+        self.check_move(move, view)
+        code = move(self.space, view, inversion.code)
+        base = self._moved_base(inversion, code) if move.rule.base == "moved" else inversion.base
+        return replace(self.moved(inversion, code), base=base, losses={}, trace=None)
+
+    @torch.no_grad()
+    def interpolate(self, a: Inversion, b: Inversion, t: float) -> Inversion:
+        """From a at t = 0 to b at t = 1: codes on their space's own path, all else on a line.
+
+        Raises:
+            StoreError: they are not of one method.
+        """
+        ends = Inversion.join([a.image(i) for i in range(len(a))] + [b.image(i) for i in range(len(b))])
+        first, last = ends.part(0, len(a)).tensors(), ends.part(len(a), len(ends)).tensors()
+        between = {name: torch.lerp(x.float(), last[name].float(), t).to(x.dtype) for name, x in first.items()}
+        between["code"] = self.space.interpolate(a.code, b.code, t)
+        return Inversion.join([({name: x[i] for name, x in between.items()}, ends.metadata()) for i in range(len(a))])
+
+    def check_move(self, move: Move, view: Generator) -> None:
+        """Raise an error if a move cannot be made with codes on a view of the generator; says what can.
+
+        Raises:
+            ConfigError: a direction of another space or of rows below the view, or a rule that it has no use for.
+            WeightsError: a direction of another generator.
+        """
+        move.check(self.space, view)
+        if move.rule.base == "moved" and self.space.code_shape(view) != self.space.code_shape(self.generator):
+            raise ConfigError(
+                f"direction.base=moved: {self.label} has no codes for the rows below its base code. "
+                "Choose from: space=z, w, pn."
+            )
+
+    def _moved_base(self, inversion: Inversion, code: Tensor) -> tuple[str, Tensor] | None:
+        """A base code f + phi(moved) - phi(code), phi being the generator's own feature at its point."""
+        if inversion.base is None:
+            return None
+        point, feature = inversion.base
+        before, after = (self._feature(x, point) for x in (inversion.code, code))
+        return point, feature + after - before
+
+    def _feature(self, code: Tensor, point: str) -> Tensor:
+        return self.generator.features(self.space.to_styles(self.generator, code), [point])[point]
 
     def num_scalars(self) -> int:
         """Numbers that are optimised for an image."""
@@ -127,9 +203,9 @@ def _best_draw(space: LatentSpace, generator: Generator, rngs: Rngs, evaluate: C
         for _ in range(space.num_starts - 1):
             other = space.initial(generator, rngs)
             value = evaluate(other)
-            better = value < lowest
+            better = (value < lowest) | lowest.isnan()
             best = torch.where(better.view(-1, *[1] * (best.dim() - 1)), other, best)
-            lowest = torch.minimum(value, lowest)
+            lowest = torch.where(better, value, lowest)
     return best
 
 

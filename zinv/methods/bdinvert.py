@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zinv import weights as weight_files
 from zinv.errors import WeightsError
-from zinv.generators.base import Generator, base_size
+from zinv.generators.base import Generator, base_point
 from zinv.losses.base import Loss, Prepared
 from zinv.methods.base import Inverter, finished, first_code, keep_in_space
 from zinv.methods.descent import Trace, descend, weighted_sum
@@ -61,7 +61,7 @@ class BDInvert(Inverter):
     ) -> None:
         super().__init__(generator, space, loss)
         self.num_steps, self.lr, self.base_weight = num_steps, lr, base_weight
-        self.point = f"b{size or base_size(generator)}.conv0"
+        self.point = base_point(generator, size, "method.size")
         self.above = generator.above(self.point)
         self.loss = loss.over(self.above, space)
         self.encoder, self.encoder_name = self._encoder(encoder)
@@ -78,7 +78,7 @@ class BDInvert(Inverter):
         return self._feature_shape().numel() + self.space.num_scalars(self.above)
 
     def settings(self) -> dict[str, str]:
-        encoder = "untrained" if self.encoder_name.startswith("untrained") else "trained"
+        encoder = "untrained" if self.encoder_name.startswith(weight_files.UNTRAINED) else "trained"
         return {**self.space.settings(), "base code": self.point, "encoder": encoder}
 
     def found(self) -> dict[str, str]:
@@ -109,6 +109,9 @@ class BDInvert(Inverter):
             )
         found = Inversion(code.detach(), base=(self.point, feature.detach()))
         return finished(found, lambda: terms(code, feature), weights, trace)
+
+    def view(self, inversion: Inversion | None = None) -> Generator:
+        return self.above
 
     def reconstruct(self, inversion: Inversion) -> Tensor:
         assert inversion.base is not None
@@ -151,7 +154,7 @@ def find_encoder(generator: Generator, point: str) -> str:
         if fitting.items() <= weight_files.metadata(weight_files.find(name)).items():
             return name
     if not generator.trained:
-        return "untrained/0"
+        return f"{weight_files.UNTRAINED}0"
     raise WeightsError(
         f"method.encoder=auto: no base-code encoder was trained for generator {generator.sha256[:8]}… at {point}. "
         "Train one with `zinv train model=base_code`, or name its file."

@@ -21,14 +21,16 @@ class Inversion:
         code: `(N, *K)` in the coordinates of the method's space.
         base: base code and the point it goes in (BDInvert).
         edits: feature changes by point (SAM).
-        maps: masks, which SAM's edits need.
+        maps: masks, which SAM's edits need, and what they come from.
         noise: kept noise maps.
         weights: float16 differences of tuned weights from the generator's, by parameter (PTI).
-        generator: sha256 of the generator that the weights differ from.
+        generator: sha256 of the generator that weights or feature changes belong to.
         keeps_weights: False if they are left out of what is stored; only the picture is kept of them then.
         losses: each loss term's last value `(N,)`, unweighted; "total" is what was descended on.
         trace: each term's values `(T, N)` along the way, and "step" `(T,)`, if a trace was asked for.
         steps: updates of each image `(N,)`; None: the method's number.
+        facts: numbers `(N,)` that records keep beside the losses, such as the layers' shares.
+        notes: what the reader of a result should know, by an image's index.
         failures: why an image has no result after all, by its index.
     """
 
@@ -43,6 +45,8 @@ class Inversion:
     losses: Mapping[str, Tensor] = field(default_factory=dict)
     trace: Mapping[str, Tensor] | None = None
     steps: Tensor | None = None
+    facts: Mapping[str, Tensor] = field(default_factory=dict)
+    notes: Mapping[int, str] = field(default_factory=dict)
     failures: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:

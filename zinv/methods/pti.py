@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -10,6 +11,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from zinv.data.sampler import Batch
+from zinv.editing.moves import Move
 from zinv.errors import ConfigError, StoreError, WeightsError, suggest
 from zinv.generators.base import Generator
 from zinv.losses.base import Loss
@@ -52,6 +55,8 @@ class PTI(Inverter):
         locality_psi: truncation of its draws.
         stop_at: an image stops once all these terms are at or below their values; terms that it lacks don't count.
         tune_mapping: tune the mapping network too, where the code goes through it.
+        shared: one generator for several images, tuned on all of them at once: `all`, or the sign that ends what the
+            names of one person's photographs have in common, `_` for ada_1 and ada_2; by default each has its own.
         keep_weights: store the tuned weights; without them there is no edit, and scores are of the stored picture.
         images_at_once: tuned together; by default as many of a batch as `memory` holds.
         memory: GiB for tuning; by default 80 % of what is free on a GPU, half of what is free on a CPU.
@@ -81,6 +86,7 @@ class PTI(Inverter):
         locality_psi: float = 0.5,
         stop_at: dict[str, float] | None = None,
         tune_mapping: bool = False,
+        shared: str | None = None,
         keep_weights: bool = True,
         images_at_once: Count | None = None,
         memory: Positive | None = None,
@@ -91,7 +97,8 @@ class PTI(Inverter):
         self.projector = Optimize(generator, space, first, steps, pivot_lr, True, noise, noise_weight, jitter)
         self.locality, self.locality_distance, self.locality_psi = locality, locality_distance, locality_psi
         self.stop_at = _thresholds(stop_at or {}, loss)
-        self.tune_mapping, self.keep_weights = tune_mapping, keep_weights
+        self.tune_mapping, self.shared, self.keep_weights = tune_mapping, shared, keep_weights
+        self._group: tuple[list[str], Inversion] | None = None
         self.images_at_once, self.memory = images_at_once, memory
 
     @classmethod
@@ -114,13 +121,42 @@ class PTI(Inverter):
             "pivot steps": "none" if self._pivot_is_given(self.start) else str(self.projector.num_steps),
             "noise": self.projector.noise,
             "locality": "none: the space has no w" if without else f"{self.locality:g}",
+            **({"shared": self.shared} if self.shared else {}),
             "stops at": ", ".join(f"{name} {value:g}" for name, value in self.stop_at.items()) or "its last step",
         }
 
+    def found(self) -> dict[str, str]:
+        """With shared generators, which images there are: each result depends on the others."""
+        if not self.shared or self.images is None:
+            return {}
+        return {"shared_by": hashlib.sha256("\n".join(self.images.ids).encode()).hexdigest()}
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Inversion | None:
+        """Invert a batch; with shared generators, whatever other images each of them is tuned with."""
+        if not self.shared or not batch.ids or self.images is None:
+            return super().predict_step(batch, batch_idx)
+        return Inversion.together([self._with_mates(name, batch.target) for name in batch.ids])
+
+    def _with_mates(self, name: str, like: Tensor) -> Inversion:
+        """An image's part of what was found for all that share its generator; the last group is kept."""
+        assert self.images is not None and self.shared
+        if self._group is None or name not in self._group[0]:
+            mates = self.images([other for other in self.images.ids if self._person(other) == self._person(name)])
+            batch = mates._replace(target=mates.target.to(like))
+            start = self.start(batch) if self.start else None
+            self._group = batch.ids, self.invert(batch.target, image_rngs(self.seed, batch.ids), start)
+        ids, found = self._group
+        return _one(found, ids.index(name))
+
+    def _person(self, name: str) -> str:
+        assert self.shared
+        return "" if self.shared == "all" else name.rpartition(self.shared)[0] or name
+
     def invert(self, target: Tensor, rngs: Rngs, start: Inversion | None = None) -> Inversion:
+        """See `Inverter`; with shared generators, all images of the call share one."""
         first = start if start and self._pivot_is_given(start) else self.projector.invert(target, rngs, start)
         pivot = Inversion(first.code, first.base, first.edits, first.maps, first.noise)
-        size = self.images_at_once or self._fitting()
+        size = len(target) if self.shared else self.images_at_once or self._fitting()
         firsts = range(0, len(target), size)
         parts = [(target[i : i + size], pivot.part(i, i + size), rngs[i : i + size]) for i in firsts]
         return Inversion.together([self._tune(*part) for part in parts])
@@ -140,6 +176,20 @@ class PTI(Inverter):
             images.append(painter.stacked(weights, replace(inversion.part(i, i + 1), weights=None)))
         return torch.cat(images)
 
+    def check_move(self, move: Move, view: Generator) -> None:
+        if not self.keep_weights:
+            raise ConfigError("method.keep_weights=false: edits are made with the tuned weights; keep them.")
+        super().check_move(move, view)
+
+    def edit(self, inversion: Inversion, move: Move) -> Inversion:
+        """The moved pivot under the tuned weights (Roich et al. 2022, section 3.2).
+
+        Raises:
+            StoreError: they were not kept.
+        """
+        self._differences(inversion)
+        return super().edit(inversion, move)
+
     def _differences(self, inversion: Inversion) -> Stack:
         if inversion.weights is None:
             raise StoreError("the tuned weights were not kept (method.keep_weights=false).")
@@ -150,20 +200,24 @@ class PTI(Inverter):
 
     def _tune(self, target: Tensor, pivot: Inversion, rngs: Rngs) -> Inversion:
         own = {name: x.detach() for name, x in self.generator.named_parameters() if name in self._needs.weights}
-        tuned = {name: x.expand(len(target), *x.shape).clone().requires_grad_(True) for name, x in own.items()}
+        num = 1 if self.shared else len(target)
+        tuned = {name: x.expand(num, *x.shape).clone().requires_grad_(True) for name, x in own.items()}
         painter, prepared = Painter(self.generator, self.space, pivot), self.loss.prepare(target)
         ws = self._ws(painter.generator, pivot.code)
         local = self._locality(painter, pivot, ws, rngs) if self.locality and ws is not None else None
-        watch, trace = _Watch(self.stop_at, self.loss.weights, target), Trace(self.trace_every)
+        watch, trace = _Watch(self.stop_at, self.loss.weights, target, bool(self.shared)), Trace(self.trace_every)
+
+        def each() -> dict[str, Tensor]:
+            return {name: x.expand(len(target), *x.shape[1:]) for name, x in tuned.items()}
 
         def terms() -> dict[str, Tensor]:
-            image = painter.stacked(tuned, pivot, None if self.tune_mapping else ws)
-            return self.loss(image, pivot.code, prepared) | ({"locality": local(tuned)} if local else {})
+            image = painter.stacked(each(), pivot, None if self.tune_mapping else ws)
+            return self.loss(image, pivot.code, prepared) | ({"locality": local(each())} if local else {})
 
         weights = {**self.loss.weights, "locality": self.locality}
         with torch.enable_grad():
             descend([*tuned.values()], terms, weights, self.num_steps, self.lr, stopped=watch, trace=trace)
-        differences = {name: (x.detach() - own[name]).half() for name, x in tuned.items()}
+        differences = {name: (x.detach() - own[name]).half() for name, x in each().items()}
         found = replace(pivot, weights=differences, generator=self.generator.sha256, steps=watch.steps)
         found = finished(found, lambda: self.loss(self.reconstruct(found), found.code, prepared), weights, trace)
         return replace(found, keeps_weights=self.keep_weights, failures=watch.failures(found.losses["total"]))
@@ -227,11 +281,27 @@ def _thresholds(stop_at: Mapping[str, float], loss: Loss) -> dict[str, float]:
     return {name: value for name, value in stop_at.items() if name in loss.weights}
 
 
+def _one(found: Inversion, index: int) -> Inversion:
+    """An image of a batch, with its losses and trace."""
+    part = slice(index, index + 1)
+    trace = {name: x if name == "step" else x[:, part] for name, x in (found.trace or {}).items()}
+    return replace(
+        replace(found, keeps_weights=True).part(index, index + 1),
+        keeps_weights=found.keeps_weights,
+        losses={name: x[part] for name, x in found.losses.items()},
+        trace=trace or None,
+        steps=None if found.steps is None else found.steps[part],
+        failures={0: found.failures[index]} if index in found.failures else {},
+    )
+
+
 class _Watch:
     """Stops images that are good enough or lost, and keeps where each began and how far it came."""
 
-    def __init__(self, stop_at: Mapping[str, float], weights: Mapping[str, float], target: Tensor) -> None:
-        self.stop_at, self.weights = stop_at, weights
+    def __init__(
+        self, stop_at: Mapping[str, float], weights: Mapping[str, float], target: Tensor, shared: bool = False
+    ) -> None:
+        self.stop_at, self.weights, self.shared = stop_at, weights, shared
         self.first: Tensor | None = None
         self.steps = target.new_zeros(len(target), dtype=torch.int64)
         self.done = target.new_zeros(len(target), dtype=torch.bool)
@@ -242,6 +312,9 @@ class _Watch:
         self.done = self.done | ~total.isfinite()
         if self.stop_at:
             self.done = self.done | torch.stack([values[name] <= x for name, x in self.stop_at.items()]).all(0)
+        if self.shared:  # they stop together
+            self.steps = self.steps + ~self.done.all()
+            return self.done.all()[None]
         self.steps = self.steps + ~self.done
         return self.done
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ class Metric(nn.Module, ABC):
         label: as tables print it.
         name: its column.
         higher_is_better: which way is up.
+        sees: what it compares; edits are scored by who is shown, and how far the picture is from the inversion's.
         digits: decimals that tables print.
         min_size: images with fewer pixels a side are refused.
         network: the network that it measures with, so that a table can mark it where the loss descends on the same.
@@ -27,6 +28,7 @@ class Metric(nn.Module, ABC):
     label: str
     name: str
     higher_is_better: ClassVar[bool]
+    sees: ClassVar[Literal["pixels", "features", "identity"]] = "pixels"
     digits: ClassVar[int] = 4
     min_size: int = 1
     network: str | None = None

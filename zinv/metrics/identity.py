@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
 from PIL import Image
@@ -34,15 +33,12 @@ class IdentitySimilarity(Metric):
     label, name, higher_is_better = "identity", "identity", True
     network = "VGGFace2 InceptionResnetV1"
     smallest_face = 20
+    sees = "identity"
 
     def __init__(self, weights: Weights = "vggface2") -> None:
         super().__init__()
-        if MTCNN is None:
-            raise ConfigError("metric=identity: needs the package facenet-pytorch: pip install facenet-pytorch==2.5.3.")
-        state = read_state(weights)
+        self.embedder = load_embedder(weights)
         self.detector = MTCNN(image_size=160, margin=0, min_face_size=self.smallest_face).eval()
-        self.embedder = InceptionResnetV1(pretrained=None).eval()
-        _load(self.embedder, weights, state)
         self.requires_grad_(False)
         self.sha256 = weights_sha256(weights)
 
@@ -68,9 +64,20 @@ class IdentitySimilarity(Metric):
         return "identity (MTCNN + VGGFace2 cosine; no face: counted as missing)"
 
 
-def _load(embedder: torch.nn.Module, weights: str, state: Mapping[str, Tensor]) -> None:
+def load_embedder(weights: Weights = "vggface2") -> torch.nn.Module:
+    """InceptionResnetV1 without its classifier, frozen: `(N, 3, 160, 160)` to unit vectors `(N, 512)`.
+
+    Raises:
+        WeightsError: the file is missing or holds another network.
+        ConfigError: facenet-pytorch is not installed.
+    """
+    if InceptionResnetV1 is None:
+        raise ConfigError("metric=identity: needs the package facenet-pytorch: pip install facenet-pytorch==2.5.3.")
+    state = read_state(weights)
     own = {key: x for key, x in state.items() if not key.startswith("logits.")}
+    embedder: torch.nn.Module = InceptionResnetV1(pretrained=None).eval()
     expected = {k: x.shape for k, x in embedder.state_dict().items() if not k.startswith("logits.")}
     if {key: x.shape for key, x in own.items()} != expected:
         raise WeightsError(f"{weights}: not an InceptionResnetV1: other layers or shapes.")
     embedder.load_state_dict(own, strict=False)
+    return embedder.requires_grad_(False)

@@ -21,6 +21,7 @@ class LPIPSDistance(Metric):
     """
 
     higher_is_better = False
+    sees = "features"
 
     def __init__(
         self, weights: LPIPSWeights = "lpips/vgg16", channels: Literal["rgb", "bgr"] = "rgb", seed: int = 0

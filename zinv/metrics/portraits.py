@@ -19,6 +19,7 @@ class PortraitPerceptual(Metric):
 
     label, name, higher_is_better = "portrait perceptual", "portrait_perceptual", False
     network = "portrait perceptual"
+    sees = "features"
 
     def __init__(self, weights: Weights = "portraits/perceptual") -> None:
         super().__init__()
@@ -44,6 +45,7 @@ class PortraitIdentity(Metric):
 
     label, name, higher_is_better = "portrait identity", "portrait_identity", True
     network = "portrait identity"
+    sees = "identity"
 
     def __init__(self, weights: Weights = "portraits/identity") -> None:
         super().__init__()

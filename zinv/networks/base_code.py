@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -12,11 +13,13 @@ from torch import Tensor, nn
 from zinv import weights
 from zinv.errors import WeightsError
 from zinv.images import Resize, resize
+from zinv.unpickle import Plain, load
 
 KIND = "base code encoder"
 STAGES, CONVS = 3, 3
 SHRINK = 8
-UNTRAINED = "untrained/"
+COUNTER = "num_batches_tracked"
+NORM = ("weight", "bias", "running_mean", "running_var")
 
 
 class BaseCodeEncoder(nn.Module):
@@ -77,8 +80,8 @@ class BaseCodeEncoder(nn.Module):
             WeightsError: there is no such file, or it is not an encoder for this generator and point.
         """
         size = int(point[1:].split(".")[0])
-        if name.startswith(UNTRAINED):
-            return cls._untrained(int(name.removeprefix(UNTRAINED)), size, channels)
+        if name.startswith(weights.UNTRAINED):
+            return cls._untrained(weights.untrained_seed(name), size, channels)
         path = weights.find(name)
         is_own = path.suffix == ".safetensors"
         encoder = cls._own(path, generator, point) if is_own else cls._published(path, size)
@@ -102,21 +105,60 @@ class BaseCodeEncoder(nn.Module):
             raise WeightsError(f"{path}: trained for generator {trained}…, not for {generator[:8]}….")
         if metadata["point"] != point:
             raise WeightsError(f"{path}: trained for {metadata['point']}, not for {point}.")
-        encoder = cls(**json.loads(metadata["architecture"]))
-        encoder.load_state_dict(tensors)
-        return encoder
+        try:
+            fields = json.loads(metadata["architecture"])
+            return cls._filled(tensors, **fields)
+        except (KeyError, TypeError, ValueError) as error:
+            raise WeightsError(f"{path}: not a {KIND} ({error}).") from error
 
     @classmethod
     def _published(cls, path: Path, size: int) -> Self:
+        def encoder_of(tree: Plain) -> Plain:
+            return tree.get("encoder", tree) if isinstance(tree, dict) else {}
+
+        content = load(path, select=encoder_of)
+        state = {str(k): x for k, x in content.items() if isinstance(x, Tensor)} if isinstance(content, dict) else {}
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-            state = content.get("encoder", content)
-            widths = [state[f"model.{i}.weight"].shape[0] for i in (0, 20, 33)]
-            encoder = cls(size, widths[2], widths[0], widths[1])
-            encoder.load_state_dict(state)
-        except Exception as error:  # torch.load raises whatever the broken file makes its readers raise
-            raise WeightsError(f"{path}: not a {KIND} ({type(error).__name__}).") from error
+            width, max_width, channels = (state[f"model.{i}.weight"].shape[0] for i in (0, 20, 33))
+            return cls._filled(state, size, channels, width, max_width)
+        except (KeyError, IndexError, ValueError) as error:
+            raise WeightsError(f"{path}: not a {KIND} ({error}).") from error
+
+    @classmethod
+    def _filled(
+        cls,
+        state: Mapping[str, Tensor],
+        size: int,
+        channels: int,
+        width: int,
+        max_width: int,
+        resize: Resize = "lanczos",
+    ) -> Self:
+        """An encoder with the tensors of a file, whose shapes are checked before memory is taken for it."""
+        shapes = tensor_shapes(channels, width, max_width)
+        names = {name for name in state if not name.endswith(COUNTER)}
+        wrong = sorted(name for name in shapes.keys() | names if _shape(state, name) != shapes.get(name))
+        if wrong:
+            raise ValueError(f"{wrong[0]}: missing, unknown or of another shape")
+        encoder = cls(size, channels, width, max_width, resize)
+        encoder.load_state_dict(state, strict=False)  # some files have no counters
         return encoder
+
+
+def tensor_shapes(channels: int, width: int, max_width: int) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of an encoder's tensors, without its batch counters."""
+    places = [10 * stage + 3 * i for stage in range(STAGES) for i in range(CONVS)]
+    widths = [min(width * 2 ** (place // 10), max_width) for place in places] + [channels, channels]
+    shapes: dict[str, tuple[int, ...]] = {}
+    for place, before, wide in zip([*places, 30, 33], [3, *widths], widths, strict=False):
+        shapes |= {f"model.{place}.weight": (wide, before, 3, 3), f"model.{place}.bias": (wide,)}
+        if place != 33:
+            shapes |= {f"model.{place + 1}.{part}": (wide,) for part in NORM}
+    return shapes
+
+
+def _shape(state: Mapping[str, Tensor], name: str) -> tuple[int, ...] | None:
+    return tuple(state[name].shape) if name in state else None
 
 
 def _block(inputs: int, outputs: int) -> list[nn.Module]:

@@ -1,4 +1,4 @@
-"""StyleGAN2's residual discriminator (Karras et al. 2020), with the minibatch standard deviation."""
+"""StyleGAN2's residual discriminator (Karras et al. 2020), with the minibatch standard deviation; e4e's of codes."""
 
 from __future__ import annotations
 
@@ -70,3 +70,15 @@ class Discriminator(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         x = self.conv(minibatch_std(self.blocks(self.from_rgb(image))))
         return self.out(self.fc(x.flatten(1)).float())[:, 0]
+
+
+class LatentDiscriminator(nn.Module):
+    """e4e's discriminator of codes (Tov et al. 2021): w `(N, w_dim)` to logits `(N,)`, three hidden layers as wide."""
+
+    def __init__(self, w_dim: int):
+        super().__init__()
+        hidden = [layer for _ in range(3) for layer in (nn.Linear(w_dim, w_dim), nn.LeakyReLU(0.2))]
+        self.layers = nn.Sequential(*hidden, nn.Linear(w_dim, 1))
+
+    def forward(self, w: Tensor) -> Tensor:
+        return self.layers(w).float()[:, 0]

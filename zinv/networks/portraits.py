@@ -178,6 +178,16 @@ class PerceptualNet(PortraitNet):
         """Distance `(N,)` of two sets of feature maps."""
         return self.differences(a, b) @ self.scale
 
+    def map(self, images: Tensor, target: Tensor) -> Tensor:
+        """Where two batches of images differ, `(N, 1, 64, 64)`: each tap's map, bilinearly upsampled, summed."""
+        size, maps = (RESOLUTION, RESOLUTION), []
+        for scale, x, y in zip(
+            self.scale.split(self.widths), self.features(images), self.features(target), strict=True
+        ):
+            found = (scale[:, None, None] * (_unit(x) - _unit(y)).square()).sum(1, keepdim=True)
+            maps.append(F.interpolate(found, size=size, mode="bilinear", align_corners=False))
+        return torch.stack(maps).sum(0)
+
     def forward(self, images: Tensor, target: Tensor) -> Tensor:
         """Distance `(N,)` of two batches of images."""
         return self.distance(self.features(images), self.features(target))

@@ -15,11 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zinv.networks.operators import EqualLinear, activate_, pixel_norm
+from zinv.networks.operators import EqualLinear, activate_, check_sizes, pixel_norm
 
 WEIGHT_GAIN = math.sqrt(2)  # He et al.'s, on the weights and not after the activation; 1 for styles and RGB
 NORM_EPS = 1e-8
-MAX_WIDTH, MAX_LAYERS = 2**16, 64
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,9 @@ class StyleGAN1Architecture:
     fused_from: int = 128
 
     def __post_init__(self) -> None:
-        sizes = (self.resolution, self.z_dim, self.w_dim, *self.channels)
-        if not all(isinstance(size, int) and 1 <= size <= MAX_WIDTH for size in sizes):
-            raise ValueError(f"sizes {', '.join(map(str, sizes))} are not numbers from 1 to {MAX_WIDTH}")
-        if self.resolution != 2 * 2 ** len(self.channels):
-            raise ValueError(f"{len(self.channels)} widths from 4 pixels on do not end at {self.resolution}")
-        if not (isinstance(self.mapping_layers, int) and 1 <= self.mapping_layers <= MAX_LAYERS):
-            raise ValueError(f"{self.mapping_layers} mapping layers are not from 1 to {MAX_LAYERS}")
+        check_sizes(self.resolution, self.channels, self.z_dim, self.w_dim, self.mapping_layers)
+        if type(self.fused_from) is not int:
+            raise ValueError(f"fused from {str(self.fused_from)[:200]}, which is no number")
 
     @property
     def num_ws(self) -> int:

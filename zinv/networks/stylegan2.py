@@ -18,6 +18,7 @@ from zinv.networks.operators import (
     EqualLinear,
     activate_,
     channels_last,
+    check_sizes,
     demodulation,
     modulated_conv,
     pixel_norm,
@@ -27,7 +28,11 @@ from zinv.networks.operators import (
 
 @dataclass(frozen=True)
 class StyleGAN2Architecture:
-    """What a StyleGAN2 file must tell: `channels` are the widths at 4, 8, … `resolution` pixels."""
+    """What a StyleGAN2 file must tell: `channels` are the widths at 4, 8, … `resolution` pixels.
+
+    Raises:
+        ValueError: sizes that no network has, from a file that is not what it says.
+    """
 
     resolution: int
     channels: tuple[int, ...]
@@ -35,6 +40,11 @@ class StyleGAN2Architecture:
     w_dim: int = 512
     mapping_layers: int = 8
     clamp: float | None = None
+
+    def __post_init__(self) -> None:
+        check_sizes(self.resolution, self.channels, self.z_dim, self.w_dim, self.mapping_layers)
+        if self.clamp is not None and not (isinstance(self.clamp, int | float) and self.clamp > 0):
+            raise ValueError(f"a clamp of {str(self.clamp)[:200]}, which is no number above 0")
 
     @property
     def num_ws(self) -> int:
@@ -77,7 +87,8 @@ class StyledConv(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor | None) -> Tensor:
         scale = demodulation(self.weight, style)[:, :, None, None] * ACTIVATION_GAIN
-        x = modulated_conv(x, self.weight, style, self.up) * scale.to(x.dtype)
+        x = modulated_conv(x, self.weight, style, self.up)
+        x = x * scale.to(x.dtype)
         if noise is not None:
             x.add_((noise * (self.noise_strength * ACTIVATION_GAIN)).to(x.dtype))
         bias = self.bias[:, None, None] * ACTIVATION_GAIN

@@ -6,8 +6,10 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -15,12 +17,12 @@ import yaml
 
 from zinv.config import Config, Experiment, build, compose, missing_needs, run_folder, short_name, slug
 from zinv.config.identity import digest
-from zinv.config.selection import Selected
+from zinv.config.selection import Selected, reruns
 from zinv.errors import ConfigError, StoreError, WeightsError
 from zinv.evaluation import provenance
 from zinv.evaluation.files import clear_errors, read_json, replace_text, to_json
 from zinv.plans import code
-from zinv.plans.plan import Plan, Planned, experiment_folder, line, write
+from zinv.plans.plan import FOLDER, Plan, Planned, experiment_folder, line, write
 from zinv.presets import locate
 from zinv.run import foreign_modules
 from zinv.train import configure, training_folder
@@ -29,36 +31,80 @@ UNMOVING: Final = ("runs", "name")
 """Settings of a run that move nothing of it."""
 
 
-def plan_jobs(selected: Selected, shards: int = 1, configs: Sequence[Config] | None = None) -> list[Planned]:
-    """The jobs of an experiment's rows, and before them the trainings that it needs and that were not done.
+@dataclass(frozen=True)
+class Chosen:
+    """The rows of an experiment that compute different things, in order, and after them their reruns.
 
-    A row that another row makes too runs once; so does one that differs by a seed that it does not use.
+    Attributes:
+        experiment: whose.
+        overrides: of each.
+        configs: what these make.
+        notes: why there is no other such row, for rows that stand for several.
+        num: how many of them are rows.
+    """
+
+    experiment: Experiment
+    overrides: list[list[str]]
+    configs: list[Config]
+    notes: list[str]
+    num: int
+
+    @cached_property
+    def folders(self) -> list[Path]:
+        """Of their runs.
+
+        Raises:
+            WeightsError: a weight file is missing, without which a folder's digits are not known.
+        """
+        return [run_folder(config) for config in self.configs]
+
+    @property
+    def record(self) -> Path:
+        """Where it is kept which contrasts were declared when each run began."""
+        return Path(self.configs[0]["runs"]) / FOLDER / f"{self.experiment.name}.json"
+
+
+def choose(selected: Selected) -> Chosen:
+    """The rows that are meant; of those that compute the same the first, such as one of several seeds without effect.
 
     Raises:
         ConfigError: an unknown key or choice, or a value of the wrong type.
+    """
+    kept: dict[str, tuple[list[str], Config, list[Config]]] = {}
+    for row in selected.rows:
+        config = compose(row)
+        kept.setdefault(_sameness(config), (row, config, []))[2].append(config)
+    rows = [row for row, _, _ in kept.values()]
+    again = reruns(selected.experiment, rows)
+    notes = [_note(configs) for _, _, configs in kept.values()] + [""] * len(again)
+    configs = [config for _, config, _ in kept.values()] + [compose(row) for row in again]
+    return Chosen(selected.experiment, [*rows, *again], configs, notes, len(rows))
+
+
+def plan_jobs(chosen: Chosen, shards: int = 1) -> list[Planned]:
+    """The jobs of an experiment's rows, and before them the trainings that it needs and that were not done.
+
+    Raises:
+        ConfigError: a value of the wrong type, or shards of a row that has several processes.
         DataError: images are missing.
     """
-    rows = selected.rows
-    needs = [_training(need.command, need.file) for need in missing_needs(selected.experiment)]
+    needs = [_training(need.command, need.file) for need in missing_needs(chosen.experiment)]
     jobs: dict[str, Planned] = {}
-    for row, config in zip(rows, configs or [compose(row) for row in rows], strict=True):
-        job = _run(row, config)
-        if before := jobs.get(_sameness(job)):
-            jobs[_sameness(job)] = replace(before, note=_note(before, job))
-        else:
-            jobs[_sameness(job)] = replace(job, needs=[need.id for need in needs])
-    return [*needs, *(part for job in jobs.values() for part in _shards(job, shards))]
+    for row, config, note in zip(chosen.overrides, chosen.configs, chosen.notes, strict=True):
+        job = replace(_run(row, config), needs=[need.id for need in needs], note=note)
+        jobs.setdefault(_sameness(config), job)
+    return [*needs, *(part for job in _told_apart(jobs.values()) for part in _shards(job, shards))]
 
 
-def freeze(selected: Selected, jobs: Sequence[Planned], runs: Path | None = None) -> Plan:
+def freeze(experiment: Experiment, jobs: Sequence[Planned], runs: Path | None = None) -> Plan:
     """Write the plan of jobs into the experiment's run folder; the same jobs and code make the same plan.
 
     Raises:
         StoreError: another experiment of this name has its plans there, or the folder cannot be written.
     """
     first = next(job for job in jobs if not job.training or len(jobs) == 1)
-    folder = experiment_folder(runs or Path(first.config["runs"]), selected.experiment.name)
-    origin = str(selected.experiment.folder.resolve()) if selected.experiment.folder != Path() else "grid"
+    folder = experiment_folder(runs or Path(first.config["runs"]), experiment.name)
+    origin = str(experiment.folder.resolve()) if experiment.folder != Path() else "grid"
     _check_name(folder, origin)
     modules = {name for job in jobs for name in foreign_modules(job.config)} if jobs else set()
     content = [line(job) for job in jobs]
@@ -66,7 +112,7 @@ def freeze(selected: Selected, jobs: Sequence[Planned], runs: Path | None = None
     target = folder / "plans" / name
     with clear_errors(folder):
         if not (target / "plan.json").is_file():
-            _write(target, selected.experiment, jobs, modules, origin)
+            _write(target, experiment, jobs, modules, origin)
         replace_text(folder / "experiment.json", to_json({"plan": name, "from": origin}))
     return Plan.open(target)
 
@@ -143,11 +189,18 @@ def _training(command: str, file: str) -> Planned:
     )
 
 
-def _sameness(job: Planned) -> str:
-    """Equal for jobs that compute the same numbers."""
-    if seed_counts(job.config):
-        return f"{job.id} {job.name}"
-    return digest({key: value for key, value in job.config.items() if key not in ("runs", "seed")})
+def _sameness(config: Config) -> str:
+    """Equal for runs that compute the same numbers."""
+    unmoving = {"runs"} if seed_counts(config) else {"runs", "seed"}
+    return digest({key: value for key, value in config.items() if key not in unmoving})
+
+
+def _told_apart(jobs: Iterable[Planned]) -> Iterator[Planned]:
+    """Jobs with ids of their own: several that differ in what names no run, such as edits, share its folder."""
+    seen: Counter[str] = Counter()
+    for job in jobs:
+        seen[job.id] += 1
+        yield job if seen[job.id] == 1 else replace(job, id=f"{job.id}-{seen[job.id]}")
 
 
 def seed_counts(config: Config) -> bool:
@@ -160,11 +213,13 @@ def seed_counts(config: Config) -> bool:
     return bool(drawn) or config["space"].get("start") != "mean"
 
 
-def _note(before: Planned, other: Planned) -> str:
-    if before.id == other.id:
-        return before.note or "asked for more than once"
-    start = before.note or f"no seed changes it: runs once, for seed={before.config['seed']}"
-    return f"{start},{other.config['seed']}"
+def _note(configs: Sequence[Config]) -> str:
+    if len(configs) == 1:
+        return ""
+    seeds = [str(config["seed"]) for config in configs]
+    if len({*seeds}) == 1:
+        return "asked for more than once"
+    return f"no seed changes it: runs once, for seed={','.join(seeds)}"
 
 
 def _shards(job: Planned, num: int) -> list[Planned]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from zinv.errors import ConfigError
 from zinv.generators.base import Generator, Styles
-from zinv.seeding import Rngs, image_rng
+from zinv.seeding import Rngs, image_rng, randn
 
 SPREAD_SAMPLES = 10_000
 
@@ -53,9 +53,26 @@ class LatentSpace(nn.Module, ABC):
     def from_rows(self, generator: Generator, rows: Tensor) -> Tensor:
         """`(N, num_rows, D)` in the space's own coordinates to a code; S takes rows of w."""
 
+    def draw(self, generator: Generator, rngs: Rngs) -> Tensor:
+        """Codes `(N, *K)` of the prior, each row from a draw of its own; what directions are fitted on."""
+        z = randn((self.num_rows(generator), generator.z_dim), rngs).to(generator.w_avg)
+        if self.coordinates == "z":
+            return self.from_rows(generator, z)
+        return self.from_rows(generator, generator.map_rows(z))
+
     @abstractmethod
     def to_ws(self, generator: Generator, code: Tensor) -> Tensor | None:
         """`(N, num_ws, w_dim)`, truncated; None for S, whose codes have no w."""
+
+    def prior_rows(self, generator: Generator) -> Tensor:
+        """Prior draws `(M, num_rows, D)` as an encoder would emit them, the same at each call."""
+        draws = prior_z(generator) if self.coordinates == "z" else prior_ws(generator)
+        rows = draws if draws.dim() == 3 else draws[:, None]
+        return rows.expand(-1, self.num_rows(generator), -1)
+
+    def encoder_spaces(self, generator: Generator) -> tuple[str, ...]:
+        """Labels of the spaces whose encoders emit rows that `from_rows` takes; its own comes first."""
+        return (self.label,)
 
     def to_styles(self, generator: Generator, code: Tensor) -> Styles:
         """The styles of a code."""
@@ -83,6 +100,10 @@ class LatentSpace(nn.Module, ABC):
             delta = delta * mask[:, None]
         return self.retract(code + delta)
 
+    def flow(self, code: Tensor, delta: Tensor) -> Tensor:
+        """What ever more and smaller moves by parts of `delta`, each retracted, lead to; by default one such move."""
+        return self.retract(code + delta)
+
     def interpolate(self, a: Tensor, b: Tensor, t: float) -> Tensor:
         """From a at t = 0 to b at t = 1: a line by default."""
         return torch.lerp(a, b, t)
@@ -98,6 +119,11 @@ class LatentSpace(nn.Module, ABC):
     def num_scalars(self, generator: Generator) -> int:
         """Numbers that are optimised."""
         return math.prod(self.code_shape(generator)) if self.optimised else 0
+
+
+def truncation_of(space: LatentSpace) -> str:
+    """How a space truncates, as tables print it; an encoder learns to undo it."""
+    return space.settings().get("truncation", "none")
 
 
 def truncate(generator: Generator, ws: Tensor, psi: float, cutoff: int | None) -> Tensor:
@@ -127,5 +153,9 @@ def require_one_w(generator: Generator, label: str) -> None:
 @torch.no_grad()
 def prior_ws(generator: Generator, num: int = SPREAD_SAMPLES) -> Tensor:
     """`(num, *w_shape)` of the prior, the same at each call."""
-    z = torch.randn(num, generator.z_dim, generator=image_rng(0, "prior"))
-    return generator.mapping(z.to(generator.w_avg))
+    return generator.mapping(prior_z(generator, num))
+
+
+def prior_z(generator: Generator, num: int = SPREAD_SAMPLES) -> Tensor:
+    """The draws `(num, z_dim)` behind `prior_ws`."""
+    return torch.randn(num, generator.z_dim, generator=image_rng(0, "prior")).to(generator.w_avg)

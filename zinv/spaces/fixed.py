@@ -49,6 +49,9 @@ class Fixed(LatentSpace):
     def from_rows(self, generator: Generator, rows: Tensor) -> Tensor:
         return rows.reshape(-1, *generator.w_shape)
 
+    def encoder_spaces(self, generator: Generator) -> tuple[str, ...]:
+        return ("W+",) if generator.w_per_layer else ("W",)
+
     def to_ws(self, generator: Generator, code: Tensor) -> Tensor:
         return truncate(generator, generator.as_ws(code), self.truncation_psi, self.truncation_cutoff)
 

@@ -5,6 +5,8 @@ Codes, starts and edits are those of W and W+ (Katsumata et al., section 2.1); w
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor
 
 from zinv.generators.base import Generator
@@ -26,6 +28,8 @@ class _Whitened(LatentSpace):
         truncation_cutoff: rows below it are truncated; all if None.
         start: w_avg, one prior draw, or the best of `num_candidates` draws by the method's loss.
         num_candidates: draws tried with start=best_of_k.
+        mean_over: the mean of the penalty is over the rows that matter, or over all rows of the whole generator, also
+            those below a base code, as the released code has it.
     """
 
     coordinates = "w"
@@ -39,9 +43,10 @@ class _Whitened(LatentSpace):
         truncation_cutoff: Whole | None = None,
         start: Start = "mean",
         num_candidates: Count = 100,
+        mean_over: Literal["rows", "all"] = "rows",
     ):
         super().__init__()
-        self.penalty_weight, self.source = penalty_weight, statistics
+        self.penalty_weight, self.mean_over, self.source = penalty_weight, mean_over, statistics
         self.space = self.inside(truncation_psi, truncation_cutoff, start, num_candidates)
         self.num_starts = self.space.num_starts
         self.statistics: PNStatistics | None = None
@@ -61,6 +66,9 @@ class _Whitened(LatentSpace):
     def from_rows(self, generator: Generator, rows: Tensor) -> Tensor:
         return self.space.from_rows(generator, rows)
 
+    def encoder_spaces(self, generator: Generator) -> tuple[str, ...]:
+        return (self.label, self.space.label)
+
     def to_ws(self, generator: Generator, code: Tensor) -> Tensor:
         return self.space.to_ws(generator, code)
 
@@ -74,7 +82,11 @@ class _Whitened(LatentSpace):
         if self.statistics is None:
             self.statistics = PNStatistics.of(generator, self.source).to(code.device)
         whitened = self.statistics.to(code.dtype).whiten(code)
-        return self.penalty_weight * whitened.square().flatten(1).mean(1)
+        return self.penalty_weight * self._share(generator) * whitened.square().flatten(1).mean(1)
+
+    def _share(self, generator: Generator) -> float:
+        rows = self.num_rows(generator)
+        return 1.0 if self.mean_over == "rows" or rows == 1 else rows / (generator.first_ws + rows)
 
 
 class PN(_Whitened):

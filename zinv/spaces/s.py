@@ -53,6 +53,9 @@ class S(LatentSpace):
     def from_rows(self, generator: Generator, rows: Tensor) -> Tensor:
         return torch.cat(generator.affine(rows), 1)
 
+    def encoder_spaces(self, generator: Generator) -> tuple[str, ...]:
+        return (self.label, "W+")
+
     def to_ws(self, generator: Generator, code: Tensor) -> None:
         return None
 

@@ -187,10 +187,11 @@ def _read_arrays(folder: Path) -> tuple[Tensor, Tensor, Tensor]:
     names = ("mean_latent", "eigen_values", "eigen_vectors")
     try:
         mean, values, vectors = (torch.from_numpy(np.load(folder / f"{name}.npy")).float() for name in names)
-    except (OSError, ValueError, TypeError) as error:
+        square = vectors.reshape(len(mean.flatten()), values.numel())
+    except (OSError, EOFError, ValueError, TypeError, RuntimeError) as error:
         files = ", ".join(f"{name}.npy" for name in names)
         raise WeightsError(f"{folder}: needs {files} ({error}).") from error
-    return mean.flatten(), values.flatten(), vectors.reshape(values.numel(), values.numel())
+    return mean.flatten(), values.flatten(), square
 
 
 def _find(generator: str) -> Path | None:

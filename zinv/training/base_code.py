@@ -6,10 +6,12 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, optim
 
-from zinv.generators.base import Generator, base_size
+from zinv.generators.base import Generator, base_point
 from zinv.losses.base import Loss
 from zinv.networks.base_code import BaseCodeEncoder
+from zinv.spaces.base import truncate
 from zinv.training.base import Batch, Precision, Trainee, step_rng
+from zinv.values import Count, Positive, Whole
 
 MEASURED = 256
 SHOWN = 8
@@ -42,21 +44,21 @@ class BaseCodeTraining(Trainee):
         self,
         generator: Generator,
         loss: Loss,
-        size: int | None = None,
-        width: int = 128,
-        max_width: int = 512,
+        size: Count | None = None,
+        width: Count = 128,
+        max_width: Count = 512,
         truncation_psi: float = 1.0,
-        truncation_cutoff: int | None = None,
-        num_steps: int = 10_000,
-        batch_size: int = 16,
-        lr: float = 1e-3,
-        decay_steps: int = 2000,
+        truncation_cutoff: Whole | None = None,
+        num_steps: Count = 10_000,
+        batch_size: Count = 16,
+        lr: Positive = 1e-3,
+        decay_steps: Count = 2000,
         precision: Precision = "32-true",
         seed: int = 0,
     ) -> None:
         super().__init__(num_steps, batch_size, seed, precision=precision)
         self.frozen = (generator, loss)  # in a tuple, so that checkpoints leave them out
-        self.point = f"b{size or base_size(generator)}.conv0"
+        self.point = base_point(generator, size, "model.size")
         self.truncation_psi, self.truncation_cutoff = truncation_psi, truncation_cutoff
         self.lr, self.decay_steps = lr, decay_steps
         channels, side = self._features(generator.w_avg[None]).shape[1:3]
@@ -111,9 +113,7 @@ class BaseCodeTraining(Trainee):
         with torch.autocast(self.device.type, enabled=False):
             w = generator.mapping(z.to(self.device))
         ws = generator.as_ws(w)
-        rows = torch.arange(generator.num_ws, device=ws.device) < (self.truncation_cutoff or generator.num_ws)
-        short = torch.lerp(generator.w_avg.expand_as(ws), ws, self.truncation_psi)
-        ws = torch.where(rows[:, None], short, ws)
+        ws = truncate(generator, ws, self.truncation_psi, self.truncation_cutoff)
         return ws, generator.synthesis(generator.affine(ws))
 
     def _reconstruct(self, ws: Tensor, target: Tensor) -> Tensor:

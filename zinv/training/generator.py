@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, cast
@@ -120,8 +121,8 @@ class GeneratorTraining(Trainee):
     ):
         super().__init__(max(1, num_images // batch_size), batch_size, seed, num_workers)
         self.automatic_optimization = False
+        _check(resolution, channels, data, batch_size)
         self.arch = StyleGAN2Architecture(resolution, tuple(channels), z_dim, w_dim, mapping_layers)
-        _check(self.arch, data, batch_size)
         self.data, self.mirror, self.renders, self.processes = data, mirror, renders, processes
         self.lr, self.r1, self.r1_every = lr, r1, r1_every
         self.path_length, self.path_every, self.style_mixing = path_length, path_every, style_mixing
@@ -322,11 +323,11 @@ def attribute_pull(values: Tensor, z: Tensor) -> Tensor:
     return (2 * wall - values * z[:, : values.shape[1]]).mean()
 
 
-def _check(arch: StyleGAN2Architecture, data: DataSource, batch_size: int) -> None:
-    side = 4 * 2 ** (len(arch.channels) - 1)
-    if side != arch.resolution:
-        given = f"model.channels={show(arch.channels)}"
-        raise ConfigError(f"{given}: widths at 4 to {side} pixels, but model.resolution={arch.resolution}.")
-    data.match(arch.resolution)
+def _check(resolution: int, channels: Sequence[int], data: DataSource, batch_size: int) -> None:
+    side = 4 * 2 ** (len(channels) - 1)
+    if side != resolution:
+        given = f"model.channels={show(tuple(channels))}"
+        raise ConfigError(f"{given}: widths at 4 to {side} pixels, but model.resolution={resolution}.")
+    data.match(resolution)
     if len(data) < batch_size:
         raise DataError(f"model.batch_size={batch_size}: more than the data have pictures, {len(data)}.")

@@ -34,8 +34,8 @@ def on(ending: str, change: Callable[[Tensor], Tensor]) -> Callable[[State], Sta
 
 SABOTAGE = {
     "kernels turned": (on("conv0.weight", lambda x: x.flip(2, 3)), r"with the up-sampling kernels turned, pictures"),
-    "no style offset": (on("affine.bias", lambda x: x - 1), r"with another offset of the style biases, pictures"),
-    "style offset twice": (on("affine.bias", lambda x: x + 1), r"with another offset of the style biases, pictures"),
+    "no style offset": (on("affine.bias", lambda x: x - 1), r"style biases have a median of 0\.\d+, not near 1"),
+    "style offset twice": (on("affine.bias", lambda x: x + 1), r"style biases have a median of 2(\.\d)?, not near 1"),
     "no mean": (on("w_avg", torch.zeros_like), r"w_avg lies 1\.\d standard deviations from the mean of 2,000 draws"),
 }
 
@@ -101,5 +101,5 @@ def test_the_line_has_format_architecture_parameters_and_digest(trained: Trained
     num = sum(x.numel() for name, x in trained[1].items() if "noise_const" not in name and "w_avg" not in name)
     assert line(found, examine(found), "ab" * 32) == (
         "test StyleGAN2 (g_ema): 64 pixels, widths 128 128 128 64 32, z 128, w 128, 4 mapping layers, "
-        f"{num:,} parameters, sha256 abababababababab…, its pictures confirm kernels and style biases."
+        f"{num:,} parameters, sha256 abababababababab…, kernels and style biases confirmed."
     )

@@ -171,6 +171,34 @@ def test_another_layout_is_refused_by_the_tensors_name(name: str, change: str):
         found.build(Tensors(found.tensors))
 
 
+NO_LAYOUT = {
+    "BDInvert": ("model.0.weight", torch.ones(()), "a base-code encoder without widths"),
+    "IDInvert": (
+        "block7.fc.weight",
+        torch.ones(13, 16),
+        r"block7\.fc\.weight: shape \(13, 16\) is no row of w for each",
+    ),
+    "SAM": ("module.decoder.last_conv.8.weight", None, r"last_conv: neither of the two published decoders, with drop"),
+    "e4e": (
+        "encoder.styles.0.linear.weight",
+        torch.ones(3),
+        r"styles\.0\.linear\.weight: shape \(3,\) does not fit the",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NO_LAYOUT)
+def test_what_tells_the_sizes_is_checked_first(name: str):
+    tensor, change, words = NO_LAYOUT[name]
+    tree = tree_of(name)
+    del state_of(tree)[tensor]
+    if change is not None:
+        state_of(tree)[tensor] = change
+    found = recognise(tree)
+    with pytest.raises(CheckpointError, match=words):
+        found.build(Tensors(found.tensors))
+
+
 @pytest.mark.parametrize("inside", [True, False])
 def test_a_base_code_encoder_from_a_file_has_its_tensors(tmp_path: Path, inside: bool):
     encoder = BaseCodeEncoder(16, channels=6, width=4, max_width=12)

@@ -16,12 +16,11 @@ from tests.generators.checkpoints.test_encoders import in_domain
 from zinv.errors import CheckpointError
 from zinv.generators.checkpoints.base import GeneratorArchitecture, Tensors
 from zinv.generators.checkpoints.formats import CLASSES, recognise
-from zinv.generators.checkpoints.records import Stub
-from zinv.generators.checkpoints.unpickle import Plain, load
 from zinv.generators.stylegan1 import stylegan1_from_tensors
 from zinv.generators.stylegan2 import stylegan2_from_tensors
 from zinv.networks.base_code import BaseCodeEncoder
 from zinv.networks.stylegan1 import StyleGAN1Architecture
+from zinv.unpickle import Plain, Stub, load
 
 SMALL = {"resolution": 8, "channels": (4, 3), "mapping_layers": 2}
 

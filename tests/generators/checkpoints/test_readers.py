@@ -201,6 +201,11 @@ def test_conditional_generators_are_refused(tmp_path: Path):
     assert "conditional on labels (c_dim 10)" in refusal(layouts.save_nvidia(tmp_path / "a.pkl", module))
     labels = layouts.nvidia_tf2(stylegan2(), label_size=10)
     assert "label_size is 10; zinv has 0 alone" in refusal(layouts.save_nvidia_tf(tmp_path / "b.pkl", labels))
+    labels.state["static_kwargs"].pop("label_size")
+    labels.state["components"]["mapping"].state["variables"] += [("LabelEmbed/weight", np.ones((10, 9), np.float32))]
+    labels.state["components"]["mapping"].state["static_kwargs"] = {}
+    labels.state["components"]["synthesis"].state["static_kwargs"] = {}
+    assert "conditional on labels; zinv has none" in refusal(layouts.save_nvidia_tf(tmp_path / "d.pkl", labels))
     state = {**layouts.genforce2(stylegan2()), "mapping.label_weight": torch.ones(10, 9)}
     torch.save({"generator_smooth": state}, tmp_path / "c.pth")
     assert "conditional on labels (mapping.label_weight)" in refusal(tmp_path / "c.pth")
@@ -211,6 +216,17 @@ def test_stylegan3_is_refused(tmp_path: Path):
     del module.synthesis.b4
     module.synthesis.input = layouts.Persistent("SynthesisInput", {"w_dim": 7})
     assert "a StyleGAN3 generator; zinv has StyleGAN1 and" in refusal(layouts.save_nvidia(tmp_path / "3.pkl", module))
+
+
+def test_generators_of_other_parts_are_refused(tmp_path: Path):
+    module = layouts.nvidia_module(stylegan2())
+    module.backbone = module.synthesis
+    del module.synthesis
+    said = refusal(layouts.save_nvidia(tmp_path / "a.pkl", module))
+    assert said.startswith("a generator whose parts are mapping, mapping.fc0, ")
+    state = {name: x for name, x in layouts.genforce1(stylegan1()).items() if not name.startswith("mapping.")}
+    torch.save(state, tmp_path / "b.pth")
+    assert refusal(tmp_path / "b.pth") == "a generator of 4 blocks with 0 layers of mapping."
 
 
 @pytest.mark.parametrize("architecture", ["resnet", "orig"])
@@ -278,11 +294,12 @@ def test_a_stylegan2_with_a_w_a_layer_is_refused(tmp_path: Path):
     [
         ("convs.1.conv.weight", None, "convs.1.conv.weight: not in the file"),
         ("convs.1.conv.weight", torch.ones(1, 3, 10, 3, 3), r"synthesis.b8.conv1.weight: shape \(3, 10, 3, 3\) does"),
+        ("conv1.conv.modulation.weight", torch.ones(12, 0), "sizes 32, 9, 0, 12, 10, 8, 6 are not numbers from 1 to"),
         ("convs.1.conv.weight", torch.ones(()), r"synthesis.b8.conv1.weight: shape \(\) does not fit"),
         ("input.input", torch.full((1, 12, 4, 4), np.nan), "synthesis.b4.const: not all of its values are finite"),
         ("to_rgb1.iwt.ll", torch.ones(2, 2), "to_rgb1.iwt.ll: no tensor of this architecture"),
     ],
-    ids=["missing", "shape", "axes", "nan", "unknown"],
+    ids=["missing", "shape", "empty", "axes", "nan", "unknown"],
 )
 def test_tensors_that_do_not_fit_are_named(tmp_path: Path, name: str, change: torch.Tensor | None, said: str):
     state = layouts.rosinality(stylegan2())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -10,10 +11,9 @@ import torch
 from torch import Tensor
 
 from zinv.errors import CheckpointError
-from zinv.generators.checkpoints.records import Plain
-from zinv.generators.checkpoints.source import shown
 from zinv.networks.stylegan1 import StyleGAN1Architecture
 from zinv.networks.stylegan2 import StyleGAN2Architecture
+from zinv.unpickle import Plain, shown
 
 GeneratorArchitecture: TypeAlias = StyleGAN1Architecture | StyleGAN2Architecture
 Architecture: TypeAlias = GeneratorArchitecture | Mapping[str, int | str]
@@ -221,7 +221,8 @@ def stylegan2_architecture(tensors: Mapping[str, Tensor], clamp: float | None) -
     if _side(tensors, f"mapping.fc{num_fc - 1}.weight", 0) == w_dim * 2 * num_blocks:
         raise CheckpointError("its mapping network gives each layer a w of its own; zinv has that in StyleGAN1 alone")
     z_dim = _side(tensors, "mapping.fc0.weight", 1)
-    return StyleGAN2Architecture(4 << (num_blocks - 1), channels, z_dim, w_dim, num_fc, clamp)
+    with _sizes_checked():
+        return StyleGAN2Architecture(4 << (num_blocks - 1), channels, z_dim, w_dim, num_fc, clamp)
 
 
 def never_fused(num_blocks: int) -> int:
@@ -240,7 +241,16 @@ def stylegan1_architecture(tensors: Mapping[str, Tensor], fused_from: int = FUSE
     w_dim = _side(tensors, "synthesis.b4.conv1.affine.weight", 1)
     w_per_layer = _side(tensors, f"mapping.fc{num_fc - 1}.weight", 0) == w_dim * 2 * num_blocks
     z_dim, resolution = _side(tensors, "mapping.fc0.weight", 1), 4 << (num_blocks - 1)
-    return StyleGAN1Architecture(resolution, channels, z_dim, w_dim, num_fc, w_per_layer, fused_from=fused_from)
+    with _sizes_checked():
+        return StyleGAN1Architecture(resolution, channels, z_dim, w_dim, num_fc, w_per_layer, fused_from=fused_from)
+
+
+@contextmanager
+def _sizes_checked() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise CheckpointError(str(error)) from None
 
 
 def check_depths(num_fc: int, num_blocks: int) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-import torch
 from torch import Tensor
 
 from zinv.errors import CheckpointError
 from zinv.generators.checkpoints.base import Architecture, Found, Tensors, tensors_in
-from zinv.generators.checkpoints.records import Plain
-from zinv.networks.base_code import BaseCodeEncoder
+from zinv.networks.base_code import tensor_shapes
+from zinv.unpickle import Plain
 
 FORMAT: Final = "BDInvert"
 WIDTHS: Final = {"width": "model.0.weight", "max_width": "model.20.weight", "channels": "model.33.weight"}
@@ -27,7 +26,4 @@ def _build(tensors: Tensors) -> tuple[Architecture, dict[str, Tensor]]:
     widths = {name: tensors.shape(weight)[0] for name, weight in WIDTHS.items() if tensors.shape(weight)}
     if len(widths) < len(WIDTHS):
         raise CheckpointError("a base-code encoder without widths")
-    with torch.device("meta"):
-        encoder = BaseCodeEncoder(16, widths["channels"], widths["width"], widths["max_width"])
-    shapes = {name: tuple(x.shape) for name, x in encoder.state_dict().items() if x.dim()}
-    return widths, tensors.verified(shapes)
+    return widths, tensors.verified(tensor_shapes(widths["channels"], widths["width"], widths["max_width"]))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from zinv.errors import CheckpointError
 from zinv.generators.checkpoints.base import Architecture, Found, Tensors, batch_norm, count, inside
-from zinv.generators.checkpoints.records import Plain
+from zinv.unpickle import Plain
 
 FORMAT: Final = "e4e"
 MARK, MEAN = "styles.0.linear.weight", "latent_avg"

@@ -13,23 +13,20 @@ from zinv.generators.checkpoints import (
     base_code,
     e4e,
     genforce,
-    in_domain,
+    idinvert,
     nvidia_tf,
     nvidia_torch,
     rosinality,
     sam,
-    styleganinv,
 )
 from zinv.generators.checkpoints.base import Checkpoint, Found, Tensors, energy, one_line, tensors_in
-from zinv.generators.checkpoints.records import PERSISTENT, Plain, Stub
 from zinv.generators.checkpoints.sampling import give_back, prior
-from zinv.generators.checkpoints.unpickle import load
 from zinv.networks.stylegan1 import StyleGAN1Architecture
 from zinv.networks.stylegan2 import StyleGAN2Architecture
+from zinv.unpickle import PERSISTENT, Plain, Stub, load
 
 FORMATS: Final[tuple[Callable[[Plain], Found | None], ...]] = tuple(
-    module.find
-    for module in (rosinality, genforce, nvidia_torch, nvidia_tf, styleganinv, in_domain, base_code, e4e, sam)
+    module.find for module in (rosinality, genforce, nvidia_torch, nvidia_tf, idinvert, base_code, e4e, sam)
 )
 CLASSES: Final = ((PERSISTENT, "*"), nvidia_tf.NETWORK)
 W_AVG: Final = "mapping.w_avg"

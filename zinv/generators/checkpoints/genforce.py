@@ -21,7 +21,6 @@ from zinv.generators.checkpoints.base import (
     stylegan2_architecture,
     tensors_in,
 )
-from zinv.generators.checkpoints.records import Plain
 from zinv.generators.checkpoints.renaming import (
     MAP,
     ONE_LESS,
@@ -35,6 +34,7 @@ from zinv.generators.checkpoints.renaming import (
 )
 from zinv.networks.stylegan1 import StyleGAN1Architecture
 from zinv.networks.stylegan2 import StyleGAN2Architecture
+from zinv.unpickle import Plain
 
 FORMAT: Final = "genforce"
 MARK: Final = "synthesis.layer0.style.weight"

@@ -22,10 +22,10 @@ from zinv.generators.checkpoints.base import (
     stylegan2_architecture,
 )
 from zinv.generators.checkpoints.genforce import at_full_size
-from zinv.generators.checkpoints.records import Plain, Stub
 from zinv.generators.checkpoints.renaming import MAP, ONE_LESS, ONE_ROW, Change, Pairs, Renaming, read_all, rename
 from zinv.networks.stylegan1 import StyleGAN1Architecture
 from zinv.networks.stylegan2 import StyleGAN2Architecture
+from zinv.unpickle import Plain, Stub
 
 FORMAT: Final = "NVIDIA TensorFlow"
 NETWORK: Final = ("dnnlib.tflib.network", "Network")
@@ -106,7 +106,7 @@ def _kind(variables: Mapping[str, Tensor], settings: Mapping[str, object]) -> tu
         "nonlinearity": ("lrelu",),
         "normalize_latents": (True,),
     }
-    if "mapping/LabelConcat/weight" in variables:
+    if any(name.startswith("mapping/Label") for name in variables):
         raise CheckpointError("a generator conditional on labels; zinv has none")
     if "synthesis/4x4/Conv/mod_weight" in variables:
         demand(settings, "Gs", **shared, architecture=("skip",), resample_kernel=([1, 3, 3, 1], (1, 3, 3, 1)))

@@ -23,8 +23,8 @@ from zinv.generators.checkpoints.base import (
     one_line,
     stylegan2_architecture,
 )
-from zinv.generators.checkpoints.records import PERSISTENT, Key, Plain, Stub
 from zinv.networks.stylegan2 import StyleGAN2Architecture
+from zinv.unpickle import PERSISTENT, Key, Plain, Stub
 
 FORMAT: Final = "NVIDIA PyTorch"
 MAPPING_RATE: Final = 0.01

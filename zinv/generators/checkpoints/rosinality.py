@@ -18,9 +18,9 @@ from zinv.generators.checkpoints.base import (
     stylegan2_architecture,
     tensors_in,
 )
-from zinv.generators.checkpoints.records import Plain
 from zinv.generators.checkpoints.renaming import COLUMN, MAP, ONE_ROW, Pairs, Renaming, read_all, rename, write_all
 from zinv.networks.stylegan2 import StyleGAN2Architecture
+from zinv.unpickle import Plain
 
 FORMAT: Final = "rosinality"
 MARK: Final = "conv1.conv.modulation.weight"

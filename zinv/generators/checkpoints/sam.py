@@ -8,7 +8,7 @@ from torch import Tensor
 
 from zinv.errors import CheckpointError
 from zinv.generators.checkpoints.base import Architecture, Found, Tensors, batch_norm, inside, tensors_in
-from zinv.generators.checkpoints.records import Plain
+from zinv.unpickle import Plain
 
 FORMAT: Final = "SAM"
 BASE: Final = "sd_base"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Final
 
 import torch
@@ -14,7 +15,7 @@ from zinv.generators.base import Unfilled, fill
 from zinv.generators.checkpoints.base import GeneratorArchitecture
 from zinv.networks import stylegan1, stylegan2
 
-BATCH: Final = 500
+BATCH: Final = 100
 
 
 @torch.no_grad()
@@ -35,9 +36,13 @@ def prior(arch: GeneratorArchitecture, tensors: Mapping[str, Tensor], num: int, 
 
 def give_back() -> None:
     """Return freed memory to the system, where the C library can: many tensors of a size leave holes in its heap."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
+    if (trim := _trim()) is not None:
         trim(0)
+
+
+@cache
+def _trim() -> Callable[[int], int] | None:
+    return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 
 
 def _mapping(arch: GeneratorArchitecture) -> nn.Module:

@@ -1,0 +1,92 @@
+"""Edits at equal change, against values worked by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from zinv.errors import ProtocolError
+from zinv.evaluation.edits import EditHeader, EditInfo, per_image, summaries
+from zinv.evaluation.fair import area, at_common, fair_table, largest_common, make_side
+from zinv.evaluation.records import MetricInfo
+
+COLUMNS = ["image", "direction", "strength", "status", "identity"]
+
+
+def frame(*rows: tuple[str, str, float, str, float]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+A = frame(
+    ("ada", "smile", 0.5, "ok", 0.9),
+    ("ada", "smile", 1.0, "ok", 0.6),
+    ("ada", "smile", -0.5, "ok", 0.8),
+    ("ada", "smile", 0.0, "ok", 1.0),
+    ("ben", "smile", 0.5, "ok", 0.4),
+    ("ben", "smile", 1.0, "ok", float("nan")),
+    ("ben", "smile", -0.5, "ok", 0.5),
+)
+B = frame(
+    ("ada", "smile", 0.5, "ok", 0.7),
+    ("ada", "smile", 1.0, "failed", float("nan")),
+    ("ada", "smile", -0.5, "failed", float("nan")),
+    ("ben", "smile", 0.5, "ok", 0.3),
+    ("ben", "smile", 1.0, "ok", 0.2),
+    ("ben", "smile", -0.5, "ok", 0.6),
+)
+START = {"ada": 1.0, "ben": 0.8}
+
+
+def test_rows_meet_at_the_largest_change_that_both_reach():
+    a, b = make_side("A", A, "identity", START), make_side("B", B, "identity", START)
+    common = largest_common([a, b])
+    assert common == {("ada", "smile", True): 0.5, ("ben", "smile", True): 1.0, ("ben", "smile", False): 0.5}
+    assert (a.reach_rate, b.reach_rate) == (1.0, pytest.approx(4 / 6))
+    assert at_common(a, common) == {"ada": 0.9, "ben": pytest.approx((0.0 + 0.5) / 2)}  # no face: 0
+    assert at_common(b, common) == {"ada": 0.7, "ben": pytest.approx((0.2 + 0.6) / 2)}
+
+
+def test_the_area_is_a_mean_over_the_way():
+    a = make_side("A", A, "identity", START)
+    ways = area(a, {("ada", "smile", True): 1.0, ("ben", "smile", True): 1.0})
+    assert ways["ada"] == pytest.approx((0.5 * (1.0 + 0.9) / 2 + 0.5 * (0.9 + 0.6) / 2) / 1.0)
+    assert ways["ben"] == pytest.approx(0.5 * (0.8 + 0.4) / 2 + 0.5 * (0.4 + 0.0) / 2)
+    assert area(a, {("ada", "smile", True): 0.5})["ada"] == pytest.approx(0.95)
+
+
+def test_identity_of_an_image_over_its_edits():
+    assert per_image(A, "identity").to_dict() == {
+        "ada": pytest.approx((0.9 + 0.6 + 0.8) / 3), "ben": pytest.approx((0.4 + 0.0 + 0.5) / 3),
+    }  # fmt: skip
+    assert per_image(A, "identity", zero=True)["ada"] == pytest.approx((0.9 + 0.6 + 0.8 + 1.0) / 4)
+    assert per_image(A, "identity", missing=float("nan"))["ben"] == pytest.approx(0.45)
+
+
+def header(amount: str, strengths: tuple[float, ...]) -> EditHeader:
+    metric = MetricInfo("identity", "identity", True)
+    info = EditInfo("edits 1: smile.", "1", "2", amount, ("smile",), strengths, "3", (metric,))
+    return EditHeader("run", "commit", {}, info, 2, 2)
+
+
+def test_a_table_has_the_share_that_was_reached_and_no_mean_over_that_alone():
+    ((metric, values),) = summaries(header("attribute", (-0.5, 0.5, 1.0)), B)
+    assert (metric.name, values.to_dict()) == ("edits_reached", {"ada": pytest.approx(1 / 3), "ben": 1.0})
+    names = [metric.name for metric, _ in summaries(header("step", (-0.5, 0.0, 0.5)), A)]
+    assert names == ["edited_identity", "edited_identity_all"]
+    assert [metric.name for metric, _ in summaries(header("step", (0.5,)), A)] == ["edited_identity"]
+
+
+def test_rows_without_calibrated_edits_are_refused(tmp_path: Path):
+    from zinv.evaluation.records import Header, ProtocolInfo
+    from zinv.evaluation.rows import Row
+
+    protocol = ProtocolInfo("demo", "line", "3", ())
+    records = pd.DataFrame({"image": ["ada"], "status": ["ok"], "target": [""], "code": ["c"]})
+    row = Row(Header("run", "commit", {}, {"label": "Z+"}, protocol, 1), records, folder=tmp_path)
+    with pytest.raises(ProtocolError, match=r"Z\+: it has no edits. Make some with direction=NAME direction.amount="):
+        fair_table([row])
+    stepped = Row(row.header, records, folder=tmp_path, edits=header("step", (1.0,)).edits)
+    with pytest.raises(ProtocolError, match="by steps of the direction, and equal steps are no equal edits"):
+        fair_table([stepped])

@@ -1,0 +1,1 @@
+"""Edits: directions, and the moves that they make in each space."""

@@ -1,0 +1,176 @@
+"""Edits compared at equal change: how often it is reached, identity at the largest that all rows reach, and on the way.
+
+A comparison over what each row happens to reach would favour the row that gives up on hard images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from zinv.errors import ProtocolError
+from zinv.evaluation.edits import EditHeader, read_edits
+from zinv.evaluation.records import MetricInfo
+from zinv.evaluation.rows import Row, comparable
+from zinv.evaluation.table import Cell, Head, Table, arrow, labels
+from zinv.statistics import Interval, mean_interval
+
+Key = tuple[str, str, bool]
+"""An image, a direction, and whether the change is positive."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """The calibrated edits of one row.
+
+    Attributes:
+        label: of the row.
+        reached: identity to the input by amount, of each image, direction and sign; a missing face scores 0.
+        asked: amounts that were to be reached, by the same.
+        start: identity of each image's inversion, before any edit.
+    """
+
+    label: str
+    reached: Mapping[Key, Mapping[float, float]]
+    asked: Mapping[Key, int]
+    start: Mapping[str, float]
+
+    @property
+    def reach_rate(self) -> float:
+        """Share of all amounts that were reached."""
+        return sum(map(len, self.reached.values())) / sum(self.asked.values())
+
+
+def make_side(label: str, frame: pd.DataFrame, column: str, start: Mapping[str, float]) -> Side:
+    """From rows of an `edits.csv`; amounts of 0 are left out.
+
+    Args:
+        label: of the row.
+        frame: its edits.
+        column: identity to the input.
+        start: identity of each image's inversion.
+    """
+    reached: dict[Key, dict[float, float]] = {}
+    asked: dict[Key, int] = {}
+    for row in frame[frame["strength"] != 0].to_dict("records"):
+        key = (str(row["image"]), str(row["direction"]), row["strength"] > 0)
+        asked[key] = asked.get(key, 0) + 1
+        values = reached.setdefault(key, {})
+        if row["status"] == "ok":
+            values[abs(row["strength"])] = 0.0 if math.isnan(row[column]) else float(row[column])
+    return Side(label, reached, asked, start)
+
+
+def largest_common(sides: Sequence[Side]) -> dict[Key, float]:
+    """The largest amount that all sides reach, by image, direction and sign; those without one are left out.
+
+    >>> a = Side("a", {("ada", "smile", True): {0.5: 0.9, 1.0: 0.8}}, {}, {})
+    >>> b = Side("b", {("ada", "smile", True): {0.5: 0.7}}, {}, {})
+    >>> largest_common([a, b])
+    {('ada', 'smile', True): 0.5}
+    """
+    shared = [key for key in sides[0].reached if all(key in side.reached for side in sides)]
+    both = {key: set.intersection(*(set(side.reached[key]) for side in sides)) for key in shared}
+    return {key: max(amounts) for key, amounts in both.items() if amounts}
+
+
+def at_common(side: Side, common: Mapping[Key, float]) -> dict[str, float]:
+    """Identity at the largest common change: each image's mean over directions and signs."""
+    return _by_image((key[0], side.reached[key][amount]) for key, amount in common.items())
+
+
+def area(side: Side, common: Mapping[Key, float]) -> dict[str, float]:
+    """Mean identity on the way from no change to the largest common one (trapezoids), by image as above."""
+    return _by_image((key[0], _mean_height(side, key, amount)) for key, amount in common.items())
+
+
+def _mean_height(side: Side, key: Key, amount: float) -> float:
+    points = sorted((x, y) for x, y in side.reached[key].items() if x <= amount)
+    x, y = zip((0.0, side.start[key[0]]), *points, strict=True)
+    return float(np.trapezoid(y, x)) / amount
+
+
+def _by_image(values: Iterator[tuple[str, float]]) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    for image, value in values:
+        found.setdefault(image, []).append(value)
+    return {image: float(np.mean(each)) for image, each in found.items()}
+
+
+def fair_table(rows: Sequence[Row]) -> Table:
+    """Rows of calibrated edits at equal change; differences are from the first row, image by image.
+
+    Raises:
+        ProtocolError: a row has no calibrated edits, the rows have different ones, or nothing in common.
+    """
+    found = [_edits_of(row) for row in comparable(rows)]
+    (metric,) = found[0][0].edits.identity[:1] or (None,)
+    if metric is None:
+        raise ProtocolError(f"{rows[0].label}: its edits were measured without an identity metric.")
+    names = labels(rows)
+    sides = [
+        make_side(name, frame, metric.name, _starts(row, metric))
+        for name, row, (_, frame) in zip(names, rows, found, strict=True)
+    ]
+    common = largest_common(sides)
+    if not common:
+        raise ProtocolError("no change is reached by all rows for any image and direction.")
+    first = at_common(sides[0], common)
+    body = [_line(side, common, first if i else None, metric) for i, side in enumerate(sides)]
+    heads = (Head("space"), Head("reached"), Head(f"{metric.label} at equal change", arrow(metric)))
+    more = (Head("difference"), Head(f"{metric.label} on the way", arrow(metric)), Head("n"))
+    return Table((*heads, *more), tuple(body), _notes(rows, sides, common, names[0]))
+
+
+def _edits_of(row: Row) -> tuple[EditHeader, pd.DataFrame]:
+    if row.edits is None or row.folder is None:
+        raise ProtocolError(f"{row.label}: it has no edits. Make some with direction=NAME direction.amount=attribute.")
+    if row.edits.amount == "step":
+        raise ProtocolError(
+            f"{row.label}: its edits are by steps of the direction, and equal steps are no equal edits. "
+            "Make calibrated ones with direction.amount=attribute, image or w."
+        )
+    return read_edits(row.folder)
+
+
+def _starts(row: Row, metric: MetricInfo) -> dict[str, float]:
+    values = row.done[metric.name].fillna(0.0)
+    return {str(name): float(value) for name, value in values.items()}
+
+
+def _line(
+    side: Side, common: Mapping[Key, float], first: Mapping[str, float] | None, metric: MetricInfo
+) -> tuple[Cell, ...]:
+    equal, on_the_way = at_common(side, common), area(side, common)
+    difference = [equal[image] - first[image] for image in equal] if first else []
+    cells = [_cell(mean_interval(list(values)), metric.digits) for values in (equal.values(), difference)]
+    way = _cell(mean_interval(list(on_the_way.values())), metric.digits)
+    return (Cell(side.label, space=True), Cell(f"{side.reach_rate:.1%}"), *cells, way, Cell(str(len(equal))))
+
+
+def _cell(interval: Interval, digits: int) -> Cell:
+    if math.isnan(interval.value):
+        return Cell("–")
+    half = "" if math.isnan(interval.half_width) else f"{interval.half_width:.{digits}f}"
+    return Cell(f"{interval.value:.{digits}f}", half)
+
+
+def _notes(rows: Sequence[Row], sides: Sequence[Side], common: Mapping[Key, float], first: str) -> tuple[str, ...]:
+    edits = rows[0].edits
+    assert edits is not None
+    num = len(sides[0].reached)
+    lines = [
+        rows[0].header.protocol.line,
+        edits.line,
+        f"At equal change: for each image, direction and sign the largest change that all rows reach; "
+        f"{num - len(common)} of {num} have none. Mean over images of their means ± half of its 95 % t-interval; "
+        "a missing face scores 0.",
+        f"On the way: mean identity from no change to that one. Differences are from {first}, image by image.",
+    ]
+    if edits.amount == "attribute":
+        lines.append("Changes are those that the network which the steps were calibrated with sees.")
+    return tuple(lines)

@@ -1,0 +1,1 @@
+"""Segmentations: which pixels of a picture belong together."""

@@ -1,0 +1,58 @@
+"""Statistics of images: intervals, paired tests against margins, their correction, power. Stands alone."""
+
+from zinv.statistics.intervals import (
+    Interval,
+    Values,
+    bootstrap_interval,
+    known,
+    mean_interval,
+    median,
+    per_image,
+    prediction_interval,
+    share_interval,
+)
+from zinv.statistics.paired import (
+    CLAIMS,
+    UNITS,
+    Claim,
+    Comparison,
+    Difference,
+    Effect,
+    Test,
+    Unit,
+    compare,
+    effect,
+    holm,
+    paired,
+    paired_difference,
+    paired_p,
+)
+from zinv.statistics.power import images_needed, power
+
+__all__ = [
+    "CLAIMS",
+    "UNITS",
+    "Claim",
+    "Comparison",
+    "Difference",
+    "Effect",
+    "Interval",
+    "Test",
+    "Unit",
+    "Values",
+    "bootstrap_interval",
+    "compare",
+    "effect",
+    "holm",
+    "images_needed",
+    "known",
+    "mean_interval",
+    "median",
+    "paired",
+    "paired_difference",
+    "paired_p",
+    "per_image",
+    "power",
+    "prediction_interval",
+    "share_interval",
+]

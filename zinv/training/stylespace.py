@@ -1,0 +1,40 @@
+"""Single channels of StyleSpace (Wu et al. 2021): the one style that tells draws with an attribute from the others."""
+
+from __future__ import annotations
+
+import torch
+
+from zinv.editing.direction import Direction
+from zinv.errors import ConfigError
+from zinv.training.draws import Scored
+
+
+class StyleSpaceTraining(Scored):
+    """For each attribute the channel whose mean, among the draws that have most of it, is most standard deviations off.
+
+    The paper's measure (section 4.2): the mean normalised difference of the positive draws, over its own deviation. A
+    step is one standard deviation of the channel. Arguments are those of `Scored`; `space` is S.
+    """
+
+    name = "stylespace"
+
+    def directions(self) -> list[Direction]:
+        """One channel for each attribute.
+
+        Raises:
+            ConfigError: the space is not S.
+        """
+        if self.space.coordinates != "s":
+            raise ConfigError(f"model=stylespace: channels are in S, not in {self.space.label}. Choose space=s.")
+        prior = self.codes(torch.arange(min(self.num, 2000)))
+        mean, spread = prior.mean(0), prior.std(0).clamp_min(1e-8)
+        found = []
+        for name in self.attributes:
+            apart = (self.codes(self.extremes(name)[1]) - mean) / spread
+            relevance = apart.mean(0) / apart.std(0).clamp_min(1e-8)
+            channel = int(relevance.abs().argmax())
+            step = torch.zeros_like(mean)
+            step[channel] = spread[channel] * relevance[channel].sign()
+            self.quality[f"relevance_{name}"] = float(relevance[channel].abs())
+            found.append(self.direction(name, step))
+        return found
