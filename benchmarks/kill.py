@@ -1,9 +1,11 @@
 """SIGKILL at random moments: is a result lost, or made twice, and is the table the same to the byte?
 
     python benchmarks/kill.py --num 20
+    python benchmarks/kill.py --num 500 --side 2 --images 12 --steps 20 --seed 1
 
 One run is left alone. The same run is then killed and started again, `--num` times at random moments of its life; when
 it gets to its end between two kills, another begins in a new folder. Each that ended is held against the first.
+With `--side 2` two processes at a time do the same run, and one of them is killed.
 """
 
 from __future__ import annotations
@@ -60,6 +62,7 @@ class Campaign:
     images: int
     steps: int
     threads: int
+    side: int = 1
 
     def start(self, name: str) -> subprocess.Popen[bytes]:
         settings = (*RUN, f"data.num={self.images}", f"method.num_steps={self.steps}", f"runs={self.folder / name}")
@@ -90,7 +93,11 @@ class Campaign:
 
 def campaign(given: argparse.Namespace, folder: Path) -> Outcome:
     """Run, kill, start again, compare."""
-    run, rng, outcome = Campaign(folder, given.images, given.steps, given.threads), random.Random(given.seed), Outcome()
+    run, rng, outcome = (
+        Campaign(folder, given.images, given.steps, given.threads, given.side),
+        random.Random(given.seed),
+        Outcome(),
+    )
     seconds = run.finish("whole")
     while outcome.kills < given.num:
         outcome.runs += 1
@@ -102,12 +109,17 @@ def campaign(given: argparse.Namespace, folder: Path) -> Outcome:
 def kill_until_done(run: Campaign, name: str, seconds: float, num: int, rng: random.Random, outcome: Outcome) -> None:
     """One run, killed until it comes to its end by itself, or all kills are spent."""
     before: dict[str, tuple[int, int]] = {}
+    others = [run.start(name) for _ in range(run.side - 1)]
     while outcome.kills < num:
         process = run.start(name)
         try:
             process.wait(rng.uniform(0, seconds))
             break
         except subprocess.TimeoutExpired:
+            others.append(process)
+            process = others.pop(rng.randrange(len(others)))
+            if process.poll() is not None:
+                break  # one of them came to the end
             process.kill()
             process.wait()
         outcome.kills += 1
@@ -116,6 +128,8 @@ def kill_until_done(run: Campaign, name: str, seconds: float, num: int, rng: ran
         compare(before, now, outcome)
         before = now
     run.finish(name)
+    if any(process.wait() for process in others):
+        raise SystemExit(f"one of several failed:\n{(run.folder / f'{name}.log').read_text()[-2000:]}")
     compare(before, run.results(name), outcome)
     outcome.missing += run.images - len(run.results(name))
     outcome.unequal += run.records(name) != run.records("whole")
@@ -134,6 +148,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=24, help="of the run")
     parser.add_argument("--steps", type=int, default=60, help="of an image")
     parser.add_argument("--threads", type=int, default=1, help="of a process")
+    parser.add_argument("--side", type=int, default=1, help="processes that do the same run at a time")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     return parser.parse_args(arguments)
 

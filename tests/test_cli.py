@@ -11,6 +11,7 @@ import pytest
 
 from zinv import __version__
 from zinv.cli import COMMANDS, main
+from zinv.config.selection import Selection
 from zinv.errors import InversionError
 
 
@@ -26,7 +27,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     made: list[tuple[object, ...]] = []
     for module, names in {
         "zinv.run": ("evaluate", "score"),
-        "zinv.sweep": ("run_experiment", "table"),
+        "zinv.sweep": ("run_experiment",),
+        "zinv.tables": ("table",),
         "zinv.train": ("train",),
         "zinv.check": ("check",),
     }.items():
@@ -51,9 +53,13 @@ def error(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     [
         ("evaluate space=zplus seed=1", ("evaluate", ["space=zplus", "seed=1"], False, False)),
         ("evaluate --keep space=zplus --fresh", ("evaluate", ["space=zplus"], True, True)),
-        ("run demo", ("run_experiment", "demo", [], False, False, False, None)),
-        ("run demo seed=1 --update", ("run_experiment", "demo", ["seed=1"], False, False, True, None)),
-        ("run demo --jobs 3 --keep", ("run_experiment", "demo", [], True, False, False, 3)),
+        ("run demo", ("run_experiment", "demo", [], False, False, False, None, Selection())),
+        ("run demo seed=1 --update", ("run_experiment", "demo", ["seed=1"], False, False, True, None, Selection())),
+        ("run demo --jobs 3 --keep", ("run_experiment", "demo", [], True, False, False, 3, Selection())),
+        (
+            "run --grid space=z,w seed=1 --only space=z --shards 2",
+            ("run_experiment", None, ["space=z,w", "seed=1"], *[False] * 3, None, Selection(True, ("space=z",), 2)),
+        ),
         ("score runs/a protocol=pixel", ("score", "runs/a", ["protocol=pixel"])),
         ("table a b", ("table", ["a", "b"], None, "terminal", None, False, None, False, False)),
         (
@@ -72,11 +78,11 @@ def test_commands_call_their_functions(calls: list[tuple[object, ...]], line: st
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("evaluat", "zinv evaluat: there is no such command. Did you mean 'evaluate'? Choose from: check, "),
+        ("evaluat", "zinv evaluat: there is no such command. Did you mean 'evaluate'? Choose from: archive, check, "),
         ("--versio", "zinv --versio: there is no such flag. Did you mean '--version'?"),
         ("evaluate --kepp", "zinv evaluate --kepp: no such flag. Did you mean '--keep'? Choose from: --dry-run, "),
         ("evaluate --ke", "zinv evaluate --ke: no such flag. Did you mean '--keep'?"),
-        ("run", "zinv run: give NAME."),
+        ("run", "name an experiment (zinv list experiments), or give a grid: --grid space=z,zplus seed=0,1."),
         ("run demo --jobs 0", "--jobs 0: not an int of 1 or more."),
         ("run demo --jobs two", "--jobs two: not an int of 1 or more."),
         ("list space z", "zinv list z: one argument too many."),

@@ -16,7 +16,9 @@ import pytest
 
 from zinv.check import _split
 from zinv.cli import COMMANDS, _parse, main
-from zinv.config import TRAIN_GROUPS, build, compose, expand, experiment_names, find_experiment, layer
+from zinv.commands.rows import selection_of
+from zinv.config import TRAIN_GROUPS, build, compose, experiment_names, find_experiment
+from zinv.config.selection import select
 from zinv.draw import KINDS
 from zinv.figures.picks import parse
 from zinv.generators.checkpoints.write import SUFFIXES, WRITERS
@@ -128,9 +130,12 @@ def test_commands_resolve(lab: Path, line: str):
         compose([*given.overrides, "generator=toy"])
     elif command == "train":
         compose(given.overrides, {"trainer": "fit"}, TRAIN_GROUPS)
-    elif command == "run":
-        for row in expand(find_experiment(given.name)):
-            compose(layer(row, given.overrides))
+    elif command in ("run", "submit"):
+        name, overrides, selection = selection_of(given)
+        own = [text for text in overrides if text.startswith(("cluster=", "cluster."))]
+        compose(own, groups=("cluster",))
+        for row in select(name, [text for text in overrides if text not in own], selection).rows:
+            compose(row)
     elif command == "list":
         show_presets(given.group)
     elif command == "check":
@@ -145,11 +150,13 @@ def test_commands_resolve(lab: Path, line: str):
             assert name is None or find_experiment(name)
     elif command == "convert":
         assert given.format in (None, *WRITERS) and Path(given.target).suffix in SUFFIXES
+    elif command in ("status", "retry", "archive"):
+        assert find_experiment(given.name)
     elif command == "figure":
         assert {word for word in given.words if "=" not in word} <= {*KINDS, *experiment_names()}
         assert parse(given.pick or "first:1")
     else:
-        assert command == "table"
+        assert command in ("table", "logs", "sync", "clean", "reproduce", "diff")
 
 
 def test_documents_show_every_command():

@@ -64,7 +64,7 @@ def test_a_grid_is_written_with_its_rule_and_its_supplement(lab, capsys):
 
 def test_the_pictures_picked_are_those_with_the_worst_difference(lab):
     from zinv.stage import Stage, Wishes
-    from zinv.sweep import find_rows
+    from zinv.tables import find_rows
 
     stage = Stage(find_rows(["lab"]), Wishes(pick="worst:1,best:1"))
     z, w = (row.done["mse"] for row in stage.rows.values())

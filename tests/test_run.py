@@ -287,9 +287,9 @@ def test_a_row_on_several_devices_is_a_process_of_its_own(cli: Cli, experiment: 
     """Lightning starts the whole command line again on each device."""
     commands: list[list[str]] = []
 
-    def note(command: list[str], check: bool) -> subprocess.CompletedProcess[str]:
-        commands.append(command)
-        return subprocess.CompletedProcess(command, 0)
+    def note(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        commands.extend([command] if "evaluate" in command else [])
+        return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(jobs.subprocess, "run", note)
     monkeypatch.setattr(sweep, "read_rows", lambda *_: [])
@@ -378,7 +378,7 @@ def test_as_many_rows_at_a_time_as_cores_unless_they_are_on_a_gpu(
     monkeypatch.setattr(jobs, "_in_turn", lambda *_: found.append(1) or 0)
     monkeypatch.setattr(sweep, "show_tables", lambda *_: None)
     text = (experiment / "experiment.yaml").read_text()
-    (experiment / "experiment.yaml").write_text(text + "grid: {seed: [0, 1, 2, 3]}\n")
+    (experiment / "experiment.yaml").write_text(text + "grid: {method.lr: [0.1, 0.2, 0.3, 0.4]}\n")
     cli(f"run tiny {trainer}")
     assert found == ([1] * 8 if num == 1 else [num])
 

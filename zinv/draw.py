@@ -27,7 +27,7 @@ from zinv.figures.style import Drawing
 from zinv.images import pixels_sha256
 from zinv.stage import Stage, Wishes
 from zinv.statistics import mean_interval, paired
-from zinv.sweep import find_rows
+from zinv.tables import find_rows
 
 NUM_STRENGTHS: Final = 5
 BAND: Final = "Light lines: images; deep lines: means, with 95 % bootstrap intervals over images."

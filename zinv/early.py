@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zinv.config import compose, expand, find_experiment, layer
+from zinv.config import compose
+from zinv.config.selection import Selection, select
 from zinv.devices import check_given
 
 
@@ -19,8 +20,8 @@ def check_devices(overrides: Sequence[str], base: Mapping[str, Any] | None = Non
     check_given(compose(own, base, groups=("trainer",))["trainer"]["accelerator"])
 
 
-def check_devices_of_experiment(name: str, overrides: Sequence[str]) -> None:
+def check_devices_of_experiment(name: str | None, overrides: Sequence[str], selection: Selection) -> None:
     """The same for the runs of an experiment."""
-    plans = [layer(row, overrides) for row in expand(find_experiment(name))]
+    plans = select(name, overrides, selection).rows
     for row in {tuple(text for text in plan if text.startswith(("trainer=", "trainer."))) for plan in plans}:
         check_devices(row)

@@ -1,17 +1,19 @@
-"""The rows of an experiment as jobs: planned, and done one after another or side by side."""
+"""The jobs of a plan, done on this machine: one after another, or side by side from the plan's code."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from zinv.config import Config, build, compose, run_folder
+from zinv.config import Config, build, run_folder
 from zinv.errors import ZinvError
 from zinv.evaluation import provenance
 from zinv.evaluation.formats import plain_cell
@@ -20,7 +22,9 @@ from zinv.evaluation.rows import Row
 from zinv.evaluation.store import Run
 from zinv.evaluation.table import metric_cell
 from zinv.inverting import stoppable
-from zinv.run import evaluate, foreign_modules
+from zinv.plans import code
+from zinv.plans.plan import Planned
+from zinv.run import evaluate_config, foreign_modules
 from zinv.workers import FAILED, Outcome, num_cores, side_by_side
 
 HEADLINES = 3
@@ -37,21 +41,24 @@ class Flags:
 
 @dataclass(frozen=True)
 class Job:
-    """One row of an experiment.
+    """One job of a plan, on this machine.
 
     Attributes:
         place: `[3/14]`.
-        overrides: of its run.
-        config: what they make.
+        planned: what it is.
         folder: of its run.
         finished: whether each of its images has a result.
     """
 
     place: str
-    overrides: list[str]
-    config: Config
+    planned: Planned
     folder: Path
     finished: bool
+
+    @property
+    def config(self) -> Config:
+        """Everything resolved."""
+        return self.planned.config
 
     @property
     def title(self) -> str:
@@ -71,27 +78,28 @@ class Job:
         return kind == "cpu" or (kind == "auto" and not any(device.is_available() for device in faster))
 
 
-def planned(rows: Sequence[list[str]], flags: Flags) -> list[Job]:
-    """The jobs of an experiment's rows, given as overrides. Mistakes that can be seen before the first run show here.
+def to_do(jobs: Sequence[Planned], flags: Flags) -> list[Job]:
+    """The runs of a plan as jobs of this machine.
 
     Raises:
-        ConfigError: an unknown key or choice, or a value of the wrong type.
+        StoreError: a run has images that were made by other code.
         WeightsError: a weight file is missing.
-        DataError: images are missing.
-        StoreError: a row has images that were made by other code.
     """
-    configs = [compose(row) for row in rows]
-    pairs = zip(rows, configs, strict=True)
-    return [_job(f"[{i}/{len(rows)}]", row, config, flags) for i, (row, config) in enumerate(pairs, 1)]
+    return [_job(f"[{i}/{len(jobs)}]", job, flags) for i, job in enumerate(jobs, 1)]
 
 
-def _job(place: str, row: list[str], config: Config, flags: Flags) -> Job:
-    folder, source = run_folder(config), build(config, "data")
+def _job(place: str, planned: Planned, flags: Flags) -> Job:
+    folder = _folder(planned)
     if flags.fresh or not (folder / "run.json").is_file():
-        return Job(place, row, config, folder, finished=False)
-    run = Run.open(folder, provenance.code_digest(foreign_modules(config)))
+        return Job(place, planned, folder, finished=False)
+    run = Run.open(folder, provenance.code_digest(foreign_modules(planned.config)))
     run.check_code(flags.keep)
-    return Job(place, row, config, folder, finished=set(source.ids) <= run.finished())
+    return Job(place, planned, folder, finished=set(planned.own(build(planned.config, "data").ids)) <= run.finished())
+
+
+def _folder(planned: Planned) -> Path:
+    """The folder of a run, or the error about the weight file for want of which it is not known."""
+    return Path(planned.folder) if planned.folder else run_folder(planned.config)
 
 
 def default_num(jobs: Sequence[Job]) -> int:
@@ -99,7 +107,9 @@ def default_num(jobs: Sequence[Job]) -> int:
     return num_cores() if all(job.on_cpu for job in jobs) else 1
 
 
-def do_jobs(jobs: Sequence[Job], flags: Flags, num: int | None, columns: Sequence[str] | None = None) -> list[int]:
+def do_jobs(
+    jobs: Sequence[Job], flags: Flags, num: int | None, columns: Sequence[str] | None = None, frozen: Path | None = None
+) -> list[int]:
     """Do jobs, `num` at a time where each needs one device, the others one after another as processes of their own.
 
     A job that fails does not stop the others.
@@ -109,6 +119,7 @@ def do_jobs(jobs: Sequence[Job], flags: Flags, num: int | None, columns: Sequenc
         flags: of all.
         num: processes; with one, everything is done in this process. None: `default_num`.
         columns: metrics that are told of a job that has ended, the first few.
+        frozen: code that other processes than this one run from.
 
     Returns:
         Exit statuses: 0; 1 if an image has no result; another if the row has none.
@@ -117,33 +128,48 @@ def do_jobs(jobs: Sequence[Job], flags: Flags, num: int | None, columns: Sequenc
     alone = [jobs[i] for i in places]
     num = min(num or default_num(alone), len(alone))
     if num < 2 or all(job.finished for job in alone):
-        return [_in_turn(job, flags) for job in jobs]
+        return [_in_turn(job, flags, frozen) for job in jobs]
     watch = Watch(alone, columns)
-    with stoppable(), watch:
-        side_by_side(_evaluate, [(job.overrides, flags) for job in alone], num, watch.started, watch.ended)
+    with stoppable(), watch, _from(frozen):
+        side_by_side(_evaluate, [(job.planned, flags) for job in alone], num, watch.started, watch.ended)
     statuses = dict(zip(places, watch.statuses, strict=True))
-    return [statuses[i] if i in statuses else _in_turn(job, flags) for i, job in enumerate(jobs)]
+    return [statuses[i] if i in statuses else _in_turn(job, flags, frozen) for i, job in enumerate(jobs)]
 
 
-def _in_turn(job: Job, flags: Flags) -> int:
+@contextmanager
+def _from(frozen: Path | None) -> Iterator[None]:
+    """Processes that are started inside import zinv and the user's modules from frozen code."""
+    if frozen is None:
+        yield
+        return
+    sys.path.insert(0, str(frozen.resolve()))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(frozen.resolve()))
+
+
+def _in_turn(job: Job, flags: Flags, frozen: Path | None) -> int:
     print(job.title, flush=True)
     if not job.alone:
-        return _in_process(job, flags)
+        return _in_process(job, flags, frozen)
     try:
-        return _evaluate((job.overrides, flags))
+        return _evaluate((job.planned, flags))
     except ZinvError as error:
         tell_error(job, " ".join(str(error).split()))
         return FAILED
 
 
-def _evaluate(task: tuple[list[str], Flags]) -> int:
-    overrides, flags = task
-    return evaluate(overrides, flags.keep, flags.fresh, flags.group)
+def _evaluate(task: tuple[Planned, Flags]) -> int:
+    planned, flags = task
+    return evaluate_config(planned.config, flags.keep, flags.fresh, flags.group, planned.shard)
 
 
-def _in_process(job: Job, flags: Flags) -> int:
+def _in_process(job: Job, flags: Flags, frozen: Path | None) -> int:
     more = [*_group(job.config, flags.group), *(["--keep"] * flags.keep), *(["--fresh"] * flags.fresh)]
-    return subprocess.run([sys.executable, "-m", "zinv", "evaluate", *job.overrides, *more], check=False).returncode
+    environment = {**os.environ, **(code.environment(frozen) if frozen else {})}
+    command = [sys.executable, "-m", "zinv", "evaluate", *job.planned.overrides, *more]
+    return subprocess.run(command, env=environment, check=False).returncode
 
 
 def _group(config: Config, name: str) -> list[str]:

@@ -12,9 +12,7 @@ from zinv.config import (
     Config,
     as_overrides,
     compose,
-    expand,
     find_experiment,
-    layer,
     load,
     missing_needs,
     run_folder,
@@ -23,6 +21,7 @@ from zinv.config import (
 )
 from zinv.config.experiment import experiment_names
 from zinv.config.schema import PARTS
+from zinv.config.selection import EVERYTHING, Selection, select
 from zinv.errors import ConfigError, WeightsError, suggest
 from zinv.presets import PACKAGE, locate, preset_folders, preset_names, read_yaml
 
@@ -44,10 +43,10 @@ def show_training(overrides: Sequence[str]) -> int:
     return _print_config(configure(overrides), training_folder)
 
 
-def show_plan(name: str, overrides: Sequence[str]) -> int:
+def show_plan(name: str | None, overrides: Sequence[str], selection: Selection = EVERYTHING) -> int:
     """Print what an experiment lacks, then its runs: the folder of each, whether it was begun, and its overrides."""
-    experiment = find_experiment(name)
-    rows = [layer(row, overrides) for row in expand(experiment)]
+    selected = select(name, overrides, selection)
+    experiment, rows = selected.experiment, selected.rows
     places = [_place(compose(row)) for row in rows]
     needs = missing_needs(experiment)
     for need in needs:

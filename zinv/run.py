@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,17 +21,19 @@ from zinv.chain import Start, Startable, find_start
 from zinv.config import Config, build, compose, identity, load, run_folder, short_name
 from zinv.config.settings import RunTrainer
 from zinv.data.base import DataSource
-from zinv.data.loading import ImageModule
+from zinv.data.loading import ImageModule, Shared
 from zinv.devices import choose
 from zinv.editing.edits import Plan
 from zinv.editing.moves import Move
 from zinv.errors import ConfigError, DataError, StoreError
 from zinv.evaluation import provenance
+from zinv.evaluation.claims import Claims
 from zinv.evaluation.edits import merge_edits
 from zinv.evaluation.formats import to_terminal
 from zinv.evaluation.layers import layer_sheet
 from zinv.evaluation.records import ProtocolInfo
 from zinv.evaluation.rows import Row
+from zinv.evaluation.scores import merge_records
 from zinv.evaluation.store import Run, sampled
 from zinv.evaluation.table import make_table
 from zinv.images import pixels_sha256
@@ -67,18 +70,33 @@ def evaluate(overrides: Sequence[str], keep: bool = False, fresh: bool = False, 
     Returns:
         0, or 1 if an image has no result.
     """
-    config = compose(overrides)
+    return evaluate_config(compose(overrides), keep, fresh, group)
+
+
+def evaluate_config(
+    config: Config, keep: bool = False, fresh: bool = False, group: str | None = None, shard: tuple[int, int] = (0, 1)
+) -> int:
+    """The same for a resolved configuration.
+
+    Args:
+        config: resolved.
+        keep: keep finished images although the code has changed.
+        fresh: delete the run folder first.
+        group: name of the experiment that the run belongs to.
+        shard: which of how many equal parts of the images to do.
+    """
     parts = build_parts(config, find_start(config))
     path = run_folder(config)
     ranks = Ranks.from_environment()
     if ranks.first:
         _create(path, parts, keep, fresh)
-    done = invert(path, parts)
-    score_images(Run.open(path), parts.source, parts.method, parts.protocol, done)
+    own = list(parts.source.ids[shard[0] :: shard[1]])
+    done = invert(path, parts, own)
+    score_images(Run.open(path), parts.source, parts.method, parts.protocol, done, own)
     if parts.plan:
-        edit_images(Run.open(path), parts.source, parts.method, parts.plan, parts.protocol, done)
+        edit_images(Run.open(path), parts.source, parts.method, parts.plan, parts.protocol, done, own)
     done.barrier()
-    return finish(path, parts, group) if done.first else 0
+    return finish(path, parts, group, own) if done.first else 0
 
 
 def build_parts(config: Config, start: Start | None = None) -> Parts:
@@ -155,20 +173,25 @@ def foreign_modules(config: Config) -> set[str]:
     return {name for name in modules if name.partition(".")[0] != "zinv"}
 
 
-def invert(path: Path, parts: Parts) -> Ranks:
-    """Invert every image that is not finished, on all devices; returns the processes that did."""
+def invert(path: Path, parts: Parts, ids: Sequence[str]) -> Ranks:
+    """Invert those of the images that are not finished, on all devices; returns the processes that did.
+
+    Other runs may be at work in the same folder: each image is done by one of them; this one ends when all are done.
+    """
     quiet()
     data, writer = parts.config["data"], StoreWriter(path, parts.source)
     trainer = _trainer(build(parts.config, "trainer"), writer)
     lacking = parts.start.lacking(parts.source.ids).keys() if parts.start else set()
+    run, claims, others = Run(path), Claims(path), set(parts.source.ids) - set(ids)
+    shared = Shared(claims.take, partial(run.is_done, before=run.stamps()))
     module = ImageModule(
-        parts.source, lambda: Run.open(path).finished() | lacking, data["batch_size"], data["num_workers"]
+        parts.source, lambda: run.finished() | lacking | others, data["batch_size"], data["num_workers"], shared
     )
     check_devices(trainer.world_size, len(parts.source))
     check_precision(parts.method.precision, trainer.strategy.root_device)
     started = time.monotonic()
     forget_peak(trainer.strategy.root_device)
-    with stoppable():
+    with stoppable(), claims.held():
         trainer.predict(parts.method, datamodule=module, return_predictions=False)
     ranks = Ranks(trainer.global_rank, trainer.world_size, trainer.strategy.root_device)
     parts.method.to(ranks.device)
@@ -209,21 +232,22 @@ def _trainer(settings: RunTrainer, writer: L.Callback) -> L.Trainer:
         raise ConfigError(f"trainer.accelerator={settings.accelerator}: {error}") from error
 
 
-def finish(path: Path, parts: Parts, group: str | None) -> int:
-    """Write records and table, report, and tell what failed."""
+def finish(path: Path, parts: Parts, group: str | None, ids: Sequence[str]) -> int:
+    """Write records and table, report, and tell which of the images failed."""
     from zinv.evaluation.report import report
 
     run, info = Run.open(path), ProtocolInfo.of(parts.protocol)
-    records = run.merge_records(info, parts.source.ids)
+    records = merge_records(run, info, parts.source.ids)
     if parts.plan:
         merge_edits(run, edit_info(parts.plan, parts.protocol), parts.source.ids)
-    failed = sorted(run.failed() & set(parts.source.ids))
-    if len(failed) < len(parts.source):
+    finished, failed = run.finished(), sorted(run.failed() & set(ids))
+    if finished & set(ids):
         print(to_terminal(make_table([Row.read(records)])))
     for name in failed[:10]:
         print(f"failed: {name}: {run.result(name)['reason']}")
     draw_layers(run, parts.source)
     report(run, build(parts.config, "logger"), info, group, parts.source)
+    Claims(path).clear(finished)
     print(path)
     return 1 if failed else 0
 
@@ -247,8 +271,8 @@ def score(path: str, overrides: Sequence[str]) -> int:
     parts = build_parts({**{group: config[group] for group in config if group != "direction"}, "protocol": protocol})
     _check_same_generator(run, parts.config)
     info = ProtocolInfo.of(parts.protocol)
-    score_images(run, parts.source, parts.method, parts.protocol, Ranks.alone())
-    records = run.merge_records(info, parts.source.ids)
+    score_images(run, parts.source, parts.method, parts.protocol, Ranks.alone(), parts.source.ids)
+    records = merge_records(run, info, parts.source.ids)
     print(to_terminal(make_table([Row.read(records)])))
     print(records)
     return 0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from zinv.data.base import DataSource
 from zinv.errors import DataError, StoreError
 from zinv.evaluation.records import ProtocolInfo
+from zinv.evaluation.scores import read_scores, unscored, write_scores
 from zinv.evaluation.store import Run
 from zinv.images import pixels_sha256, round_8bit
 from zinv.methods.base import Inverter
@@ -18,15 +21,19 @@ from zinv.ranks import Ranks
 MAX_DIFFERENCE = 1.0  # mean absolute difference, in 8-bit levels: rounding of another machine stays far below
 
 
-def score_images(run: Run, source: DataSource, method: Inverter, protocol: Protocol, ranks: Ranks) -> None:
-    """Score every finished image that has no scores under the protocol; each process takes its share."""
+def score_images(
+    run: Run, source: DataSource, method: Inverter, protocol: Protocol, ranks: Ranks, ids: Sequence[str]
+) -> None:
+    """Score those images that are finished and have no scores under the protocol; each process takes its share."""
     info = ProtocolInfo.of(protocol)
-    unscored = run.unscored(info)
-    todo = [i for i, name in enumerate(source.ids) if name in unscored]
+    left = unscored(run, info) & set(ids)
+    todo = [i for i, name in enumerate(source.ids) if name in left]
     method.to(ranks.device)
     protocol.to(ranks.device)
     for i in ranks.share(todo):
         name = source.ids[i]
+        if read_scores(run, info, name) is not None:  # another run was faster
+            continue
         try:
             target = source.image(i)
         except DataError as error:
@@ -34,7 +41,7 @@ def score_images(run: Run, source: DataSource, method: Inverter, protocol: Proto
         run.check_target(name, pixels_sha256(target))
         image = decode(run, method, name).to(ranks.device)
         values = protocol.score(image[None], target[None].to(ranks.device))
-        run.write_scores(info, name, {column: float(value[0]) for column, value in values.items()})
+        write_scores(run, info, name, {column: float(value[0]) for column, value in values.items()})
 
 
 @torch.no_grad()

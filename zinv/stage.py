@@ -17,7 +17,7 @@ from zinv.evaluation.rows import Row, comparable
 from zinv.evaluation.store import Run
 from zinv.evaluation.table import chosen_metrics, labels
 from zinv.figures import picks
-from zinv.sweep import Found
+from zinv.tables import Found
 
 MOST_PANELS: Final = 4
 

@@ -16,6 +16,7 @@ from zinv.evaluation.edits import EditInfo, edited, merge_edits, picture_path, r
 from zinv.evaluation.records import MetricInfo
 from zinv.evaluation.report import report
 from zinv.evaluation.rows import Row
+from zinv.evaluation.scores import merge_records
 from zinv.evaluation.store import Run
 
 IDS = ["toy-00000", "torn", "toy-00001"]
@@ -32,7 +33,7 @@ def rows(name: str, values: tuple[float, float]) -> list[dict[str, Any]]:
 def run(tmp_path: Path) -> Run:
     run = start(tmp_path)
     fill(run, ["toy-00000", "toy-00001", "torn"])
-    run.merge_records(PROTOCOL, IDS)
+    merge_records(run, PROTOCOL, IDS)
     return run
 
 

@@ -9,6 +9,7 @@ import torch
 from tests.evaluation.test_store import PROTOCOL, fill, start
 from zinv.data.sources import Toy
 from zinv.evaluation.report import report
+from zinv.evaluation.scores import merge_records
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Logger:
 def run(tmp_path):
     run = start(tmp_path)
     fill(run, ["toy-00000", "toy-00001", "torn"])
-    run.merge_records(PROTOCOL, ["toy-00000", "torn", "toy-00001"])
+    merge_records(run, PROTOCOL, ["toy-00000", "torn", "toy-00001"])
     return run
 
 

@@ -11,6 +11,7 @@ import torch
 
 from zinv.errors import StoreError
 from zinv.evaluation.records import MetricInfo, ProtocolInfo, read_header
+from zinv.evaluation.scores import merge_records, unscored, write_scores
 from zinv.evaluation.store import Run, runs_in, sampled
 from zinv.images import pixels_sha256, round_8bit
 
@@ -85,8 +86,8 @@ def test_changed_code_asks_once_there_is_something_to_lose(tmp_path):
     finish(kept, "bob")
     assert start(tmp_path, code="e2" * 32).finished() == {"ada", "bob"}
     for name in ("ada", "bob"):
-        kept.write_scores(PROTOCOL, name, {"mse": 0.1, "id": 0.5})
-    header = read_header(kept.merge_records(PROTOCOL, ["ada", "bob"]))
+        write_scores(kept, PROTOCOL, name, {"mse": 0.1, "id": 0.5})
+    header = read_header(merge_records(kept, PROTOCOL, ["ada", "bob"]))
     assert header.code == {"d1d1d1d1": 1, "e2e2e2e2": 1}
     assert start(tmp_path, code="f3" * 32, fresh=True).finished() == set()
 
@@ -181,13 +182,13 @@ def fill(run, names):
             run.fail(name, "torn.png: not a readable picture,\n# alas", "data")
         else:
             finish(run, name, times={"seconds": time.time(), "rank": 0})
-            run.write_scores(PROTOCOL, name, {"mse": 1 / 3, "id": float("nan") if name == "bob" else 0.1 + 0.2})
+            write_scores(run, PROTOCOL, name, {"mse": 1 / 3, "id": float("nan") if name == "bob" else 0.1 + 0.2})
 
 
 def test_records_list_the_images_in_their_order(tmp_path):
     run = start(tmp_path)
     fill(run, ["bob", "ada", "torn"])
-    path = run.merge_records(PROTOCOL, ["torn", "ada", "bob", "later"])
+    path = merge_records(run, PROTOCOL, ["torn", "ada", "bob", "later"])
     lines = path.read_text().splitlines()
     rows = [line for line in lines if not line.startswith("# ")]
     assert rows[0] == "image,status,target,code,mse,id,loss_pixel,num_steps,note,reason"
@@ -209,15 +210,15 @@ def test_records_do_not_depend_on_how_they_came_about(tmp_path):
     shutil.rmtree(other.path / "images" / "bob")
     fill(start(tmp_path / "b"), ["bob", "ada"])
     names = ["ada", "torn", "bob"]
-    assert one.merge_records(PROTOCOL, names).read_bytes() == other.merge_records(PROTOCOL, names).read_bytes()
+    assert merge_records(one, PROTOCOL, names).read_bytes() == merge_records(other, PROTOCOL, names).read_bytes()
 
 
 def test_numbers_survive_as_float32(tmp_path):
     run = start(tmp_path)
     value = torch.rand((), generator=torch.Generator().manual_seed(0))
     finish(run, "ada")
-    run.write_scores(PROTOCOL, "ada", {"mse": float(value), "id": 0.0})
-    run.merge_records(PROTOCOL, ["ada"])
+    write_scores(run, PROTOCOL, "ada", {"mse": float(value), "id": 0.0})
+    merge_records(run, PROTOCOL, ["ada"])
     assert torch.tensor(run.records()["mse"][0], dtype=torch.float32) == value
 
 
@@ -225,10 +226,10 @@ def test_scores_of_another_protocol_do_not_count(tmp_path):
     run = start(tmp_path)
     fill(run, ["ada"])
     changed = ProtocolInfo("paper", "MSE in [0, 1]", "d2", PROTOCOL.metrics)
-    assert run.unscored(PROTOCOL) == set() and run.unscored(changed) == {"ada"}
-    assert read_header(run.merge_records(changed, ["ada"])).left == 1
+    assert unscored(run, PROTOCOL) == set() and unscored(run, changed) == {"ada"}
+    assert read_header(merge_records(run, changed, ["ada"])).left == 1
     other = ProtocolInfo("e4e", "at 256", "d3", PROTOCOL.metrics)
-    assert run.merge_records(other, ["ada"]).name == "records-e4e.csv"
+    assert merge_records(run, other, ["ada"]).name == "records-e4e.csv"
 
 
 def test_a_protocol_describes_itself():

@@ -35,9 +35,11 @@ def edit_info(plan: Plan, protocol: Protocol) -> EditInfo:
     return EditInfo(plan.line(), plan.asks(), digest, plan.amount, names, plan.strengths, protocol.digest(), identity)
 
 
-def edit_images(run: Run, source: DataSource, method: Inverter, plan: Plan, protocol: Protocol, ranks: Ranks) -> None:
-    """Make and measure the edits of every finished image that has none; each process takes its share."""
-    info, finished = edit_info(plan, protocol), run.finished()
+def edit_images(
+    run: Run, source: DataSource, method: Inverter, plan: Plan, protocol: Protocol, ranks: Ranks, ids: Sequence[str]
+) -> None:
+    """Make and measure the edits of those images that are finished and have none; each process takes its share."""
+    info, finished = edit_info(plan, protocol), run.finished() & set(ids)
     names = [name for name in source.ids if name in finished]
     done = edited(run, info, names, plan.keep)
     mine = ranks.share([name for name in names if name not in done])

@@ -26,6 +26,7 @@ PARTS: Final[dict[str, str]] = {
     "model": "zinv.training.base.Trainee",
     "trainer": "zinv.config.settings.TrainerSettings",
     "logger": "zinv.config.settings.LoggerSettings",
+    "cluster": "zinv.config.settings.ClusterSettings",
     "term": "zinv.losses.base.LossTerm",
     "metric": "zinv.metrics.base.Metric",
 }

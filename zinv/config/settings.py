@@ -98,6 +98,47 @@ class LoggerSettings:
 
 
 @dataclass(frozen=True)
+class ClusterSettings:
+    """How a cluster's jobs are asked for. None leaves a choice to the cluster.
+
+    Args:
+        partition: or several, with commas.
+        account: who pays.
+        qos: quality of service.
+        gpus: of a job on each node.
+        nodes: of a job; with more than one process in all, the job is DDP under srun.
+        cpus: of a process.
+        memory: of a node, such as `64G`.
+        time: limit, `[days-]hours:minutes:seconds`.
+        notice: seconds before the limit at which a job is told.
+        array_limit: tasks of an array (`MaxArraySize` of the cluster); more jobs are several arrays.
+        max_running: tasks of an array that run at a time.
+        jobs_per_task: small jobs that one task does one after another.
+        whole_node: GPUs of a node, where only whole nodes are given: a task does so many jobs at a time.
+        prologue: shell lines before Python, such as `module load cuda`.
+        python: the interpreter on the nodes; the one that submits by default.
+        flags: more for sbatch.
+    """
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    gpus: Whole = 1
+    nodes: Count = 1
+    cpus: Count = 4
+    memory: str | None = None
+    time: str = "24:00:00"
+    notice: Whole = 60
+    array_limit: Count = 1000
+    max_running: Count | None = None
+    jobs_per_task: Count = 1
+    whole_node: Whole = 0
+    prologue: tuple[str, ...] = ()
+    python: str | None = None
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class WandbSettings(LoggerSettings):
     """Weights & Biases, online or into an offline folder that `wandb sync` uploads later.
 

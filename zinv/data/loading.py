@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import NamedTuple
 
 import lightning as L
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from zinv.data.base import DataSource
-from zinv.data.sampler import Batch, RankBatches
+from zinv.data.sampler import Batch, ClaimedBatches, RankBatches, shares
 from zinv.errors import DataError
+
+
+class Shared(NamedTuple):
+    """How a run shares its images with others that are at work on them: `take` and `is_done` of `ClaimedBatches`."""
+
+    take: Callable[[str], int | None]
+    is_done: Callable[[str], bool]
 
 
 class ImageModule(L.LightningDataModule):
@@ -22,6 +30,7 @@ class ImageModule(L.LightningDataModule):
         finished: gives the ids that are done.
         batch_size: images a batch on each rank.
         num_workers: processes that read ahead on each rank.
+        shared: with other runs; by default the images are this run's alone.
     """
 
     def __init__(
@@ -30,8 +39,10 @@ class ImageModule(L.LightningDataModule):
         finished: Callable[[], Collection[str]] = set,
         batch_size: int = 1,
         num_workers: int = 0,
+        shared: Shared | None = None,
     ) -> None:
         super().__init__()
+        self.shared = shared
         self.source, self.finished = source, finished
         self.batch_size, self.num_workers = batch_size, num_workers
 
@@ -52,7 +63,9 @@ class ImageModule(L.LightningDataModule):
         left = self.left() if rank == 0 else []
         if self.trainer and num_ranks > 1:
             left = self.trainer.strategy.broadcast(left)
-        batches = RankBatches(self.source, left, self.batch_size, num_ranks, rank)
+        batches: Dataset[Batch] = RankBatches(self.source, left, self.batch_size, num_ranks, rank)
+        if self.shared:
+            batches = ClaimedBatches(self.source, shares(left, num_ranks, rank), *self.shared, self.batch_size)
         return DataLoader(batches, batch_size=None, num_workers=self.num_workers)
 
     def predict_dataloader(self) -> DataLoader[Batch]:

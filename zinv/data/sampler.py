@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from zinv.data.base import DataSource, Image
 
 T = TypeVar("T")
+WAIT_SECONDS: Final = 0.5
 
 
 class Batch(NamedTuple):
@@ -84,3 +86,64 @@ class RankBatches(Dataset[Batch]):
         first = index * self.batch_size
         chosen = self.indices[first : first + self.batch_size]
         return collate([self.source[i] for i in chosen], self.source.resolution or 0)
+
+
+class ClaimedBatches(IterableDataset[Batch]):
+    """The batches of one rank, where other runs may be at work on the same images.
+
+    An image is claimed when its batch is made. What another run has is passed over, and looked at again at the end: by
+    then it is done, or its claimer is gone and it is taken over, or there is a wait. An image that was begun n times
+    and never ended comes in a batch of at most `batch_size / 2^n`: a batch that takes longer than the time to the next
+    preemption becomes small enough.
+
+    Args:
+        source: the images.
+        ids: those of this rank that are left.
+        take: claims an image; how often it was begun before, or None if it is another's.
+        is_done: whether an image is done by now, by whomever.
+        batch_size: images a batch.
+    """
+
+    def __init__(
+        self,
+        source: DataSource,
+        ids: Sequence[str],
+        take: Callable[[str], int | None],
+        is_done: Callable[[str], bool],
+        batch_size: int = 1,
+    ) -> None:
+        self.source, self.ids, self.take, self.is_done, self.batch_size = source, ids, take, is_done, batch_size
+        self.place = {name: i for i, name in enumerate(source.ids)}
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Batches until each image is done, by this run or by another."""
+        worker = get_worker_info()
+        left = list(self.ids[worker.id :: worker.num_workers] if worker else self.ids)
+        while left:
+            others: list[str] = []
+            for names in self._batches(left, others):
+                yield collate([self.source[self.place[name]] for name in names], self.source.resolution or 0)
+            if others and len(others) == len(left):
+                time.sleep(WAIT_SECONDS)
+            left = others
+
+    def _batches(self, names: Sequence[str], others: list[str]) -> Iterator[list[str]]:
+        """The names that can be claimed, in batches; those of other runs go to `others`."""
+        batch, size = list[str](), self.batch_size
+        for name in names:
+            begun = None if self.is_done(name) else self.take(name)
+            if self.is_done(name):  # also just after the claim: another may have ended in between
+                continue
+            if begun is None:
+                others.append(name)
+                continue
+            own = max(1, self.batch_size >> begun)
+            if len(batch) >= own:
+                yield batch
+                batch, size = [], self.batch_size
+            batch, size = [*batch, name], min(size, own)
+            if len(batch) >= size:
+                yield batch
+                batch, size = [], self.batch_size
+        if batch:
+            yield batch

@@ -15,9 +15,9 @@ import pandas as pd
 from torch import Tensor
 
 from zinv.errors import StoreError
-from zinv.evaluation.files import Json, clear_errors, read_json, replace_text, to_json
+from zinv.evaluation.files import Json, clear_errors, locked, read_json, replace_text, to_json
 from zinv.evaluation.records import MetricInfo, Scalar, number
-from zinv.evaluation.store import Run
+from zinv.evaluation.store import LOCK, Run
 from zinv.images import write_png
 
 FIRST_LINE: Final = "# zinv edits 1"
@@ -124,6 +124,11 @@ def merge_edits(run: Run, info: EditInfo, ids: Sequence[str]) -> Path:
 
     Bytes depend on the results only, not on processes, batches, order or interruptions.
     """
+    with clear_errors(run.path), locked(run.path / LOCK):
+        return _merge(run, info, ids)
+
+
+def _merge(run: Run, info: EditInfo, ids: Sequence[str]) -> Path:
     done = edited(run, info, ids)
     rows = [row for name in ids if name in done for row in _rows(run, info, name)]
     facts = run.facts
@@ -144,8 +149,7 @@ def merge_edits(run: Run, info: EditInfo, ids: Sequence[str]) -> Path:
         *(f"# {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in asdict(header).items()),
     ]
     path = run.path / FILE
-    with clear_errors(run.path):
-        replace_text(path, "\n".join(lines) + "\n" + frame.to_csv(index=False, lineterminator="\n"))
+    replace_text(path, "\n".join(lines) + "\n" + frame.to_csv(index=False, lineterminator="\n"))
     return path
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeAlias, cast
 
@@ -22,7 +24,7 @@ STALE_SECONDS: Final = 24 * 3600
 
 def replace_text(path: Path, text: str) -> None:
     """Write a text file by a temporary name and a rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}")
     try:
         temporary.write_text(text, encoding="utf-8", newline="\n")
         temporary.replace(path)
@@ -111,6 +113,15 @@ def remove(path: Path) -> None:
         doomed = path.with_name(f".{path.name}.{os.getpid()}")
         path.rename(doomed)
         shutil.rmtree(doomed)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time, where the file system has locks; a lock goes with its process."""
+    with path.open("ab") as file:
+        with suppress(OSError):  # no lock manager: what is written inside is whole all the same
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

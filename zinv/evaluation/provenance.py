@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import json
+import os
 import platform
 import socket
 import subprocess
@@ -18,6 +20,8 @@ from typing import Final
 from zinv.evaluation.files import Json
 
 PACKAGE: Final = Path(__file__).parent.parent
+FROZEN: Final = "frozen.json"
+"""Beside a copy of the package that a plan froze: commit and difference of the checkout that it was copied from."""
 LIBRARIES: Final = ("zinv", "torch", "lightning", "torchmetrics", "numpy", "scipy", "pandas", "pillow", "safetensors")
 
 
@@ -45,6 +49,8 @@ def _package_digest() -> str:
 
 def commit() -> str:
     """The commit of the checkout that the package runs from, `+changes` if files differ from it, or nothing."""
+    if (copied := _frozen()) is not None:
+        return copied["commit"]
     head = _git("rev-parse", "HEAD")
     changed = head and _git("status", "--porcelain", "--untracked-files=no")
     return f"{head}+changes" if changed else head
@@ -52,7 +58,8 @@ def commit() -> str:
 
 def uncommitted() -> str:
     """The difference of the checkout from its commit."""
-    return _git("diff", "HEAD")
+    copied = _frozen()
+    return _git("diff", "HEAD") if copied is None else copied["diff"]
 
 
 def versions() -> dict[str, str]:
@@ -75,8 +82,14 @@ def start(code: str | None) -> dict[str, Json]:
         "diff": uncommitted(),
         "versions": versions(),
         "host": socket.gethostname(),
+        "pid": os.getpid(),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+
+
+def _frozen() -> dict[str, str] | None:
+    path = PACKAGE.parent / FROZEN
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def _git(*arguments: str) -> str:

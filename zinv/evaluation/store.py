@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+import os
+import socket
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 import pandas as pd
 import torch
@@ -21,6 +22,7 @@ from zinv.evaluation import provenance
 from zinv.evaluation.files import (
     Json,
     clear_errors,
+    locked,
     names,
     read_json,
     remove,
@@ -32,17 +34,13 @@ from zinv.evaluation.files import (
     to_json,
 )
 from zinv.evaluation.records import (
-    Header,
-    ProtocolInfo,
     Scalar,
-    count_missing,
-    number,
     read_records,
-    write_records,
 )
 from zinv.images import read_image, write_png
 
 Result = dict[str, Json]
+LOCK: Final = "lock"
 
 
 @dataclass(frozen=True)
@@ -98,10 +96,12 @@ class Run:
         with clear_errors(run.path):
             for part in ("images", "failed"):
                 (run.path / part).mkdir(parents=True, exist_ok=True)
-            facts = run._begin(identity, keep)
-            facts["settings"] = dict(settings or {})
-            replace_text(run.path / "config.yaml", yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True))
-            run._write_facts(facts)
+            with locked(run.path / LOCK):
+                facts = run._begin(identity, keep)
+                facts["settings"] = dict(settings or {})
+                text = yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True)
+                replace_text(run.path / "config.yaml", text)
+                run._write_facts(facts)
             sweep(run.path / "images")
         return run
 
@@ -140,6 +140,21 @@ class Run:
         """Ids of the images whose last try failed; they are tried again unless the run leaves them out."""
         files = (name for name in names(self.path / "failed") if name.endswith(".json") and not name.startswith("."))
         return {name.removesuffix(".json") for name in files} - self.finished()
+
+    def stamps(self) -> dict[str, int]:
+        """The images whose last try failed, each with what tells that try from a later one."""
+        begun = (self.path / "failed").is_dir()  # under srun rank 0 may not have made the run yet
+        return {name: self._stamp(name) for name in self.failed()} if begun else {}
+
+    def is_done(self, name: str, before: Mapping[str, int]) -> bool:
+        """Whether an image is finished, or was tried in vain since `stamps` gave `before`."""
+        return (self.path / "images" / name).is_dir() or self._stamp(name) not in (0, before.get(name))
+
+    def _stamp(self, name: str) -> int:
+        try:
+            return (self.path / "failed" / f"{name}.json").stat().st_mtime_ns
+        except OSError:
+            return 0
 
     def finish(
         self,
@@ -242,54 +257,6 @@ class Run:
                 f"{str(self.code)[:8]}). Add --keep to keep them, or --fresh to start over."
             )
 
-    def write_scores(self, protocol: ProtocolInfo, name: str, values: Mapping[str, float]) -> None:
-        """Keep one image's metrics under a protocol."""
-        folder = self.path / "images" / name / "scores"
-        with clear_errors(self.path):
-            folder.mkdir(exist_ok=True)
-            cells = {key: number(float(value)) for key, value in values.items()}
-            replace_text(folder / f"{protocol.name}.json", to_json({"protocol": protocol.digest, "values": cells}))
-
-    def scores(self, protocol: ProtocolInfo, name: str) -> dict[str, float] | None:
-        """One image's metrics; None if it was not scored under this protocol as it now is."""
-        path = self.path / "images" / name / "scores" / f"{protocol.name}.json"
-        if not path.is_file():
-            return None
-        content = read_json(path)
-        values = cast(Mapping[str, str], content["values"])
-        fits = content["protocol"] == protocol.digest and set(protocol.columns) <= set(values)
-        return {key: float(values[key]) for key in protocol.columns} if fits else None
-
-    def unscored(self, protocol: ProtocolInfo) -> set[str]:
-        """Ids of finished images that have no scores under this protocol."""
-        return {name for name in self.finished() if self.scores(protocol, name) is None}
-
-    def merge_records(self, protocol: ProtocolInfo, ids: Sequence[str]) -> Path:
-        """Write the records file of a protocol, a row for each of `ids` that is scored or failed, in their order.
-
-        Bytes depend on the results only, not on processes, batches, order or interruptions.
-        """
-        finished, failed = self.finished(), self.failed()
-        known = [name for name in ids if name in finished or name in failed]
-        rows = [row for row in (self._row(protocol, name) for name in known) if row]
-        facts = self.facts
-        header = Header(
-            run=self.name,
-            commit=str(facts["commit"]),
-            code=dict(sorted(Counter(str(row["code"]) for row in rows).items())),
-            settings=cast(Mapping[str, Json], facts["settings"]),
-            protocol=protocol,
-            images=len(ids),
-            failed=sum(row["status"] == "failed" for row in rows),
-            left=len(ids) - len(rows),
-            missing=count_missing(rows, protocol.columns),
-        )
-        path = self.records_path(protocol.name)
-        with clear_errors(self.path):
-            write_records(path, header, rows)
-            self._merge_times(ids, finished)
-        return path
-
     def records_path(self, protocol: str | None = None) -> Path:
         """`records.csv` for the run's own protocol, `records-NAME.csv` for another."""
         own = self.config.get("protocol")
@@ -307,10 +274,14 @@ class Run:
 
     def note(self, **facts: Json) -> None:
         """Add facts of the present start (device, wall time, peak memory …) to `run.json`."""
-        content = self.facts
-        starts = cast(list[dict[str, Json]], content["starts"])
-        starts[-1].update(facts)
-        self._write_facts(content)
+        with clear_errors(self.path), locked(self.path / LOCK):
+            content = self.facts
+            starts = cast(list[dict[str, Json]], content["starts"])
+            own = [
+                start for start in starts if (start["host"], start.get("pid")) == (socket.gethostname(), os.getpid())
+            ]
+            (own or starts)[-1].update(facts)
+            self._write_facts(content)
 
     def _begin(self, identity: Mapping[str, Json], keep: bool) -> Result:
         start = provenance.start(self.code)
@@ -346,25 +317,6 @@ class Run:
             self.check_target(name, target_sha256)
         sync_entry(final.parent)
         (self.path / "failed" / f"{name}.json").unlink(missing_ok=True)
-
-    def _row(self, protocol: ProtocolInfo, name: str) -> dict[str, Scalar] | None:
-        result = self.result(name)
-        ok = result["status"] == "ok"
-        scores = self.scores(protocol, name) if ok else dict.fromkeys(protocol.columns, float("nan"))
-        if scores is None:
-            return None
-        row: dict[str, Scalar] = {"image": name, "status": str(result["status"])}
-        row |= {"target": str(result.get("target_sha256", ""))[:16], "code": str(result["code_digest"])[:8]}
-        losses = cast(Mapping[str, float], result.get("losses", {}))
-        row |= scores | {f"loss_{key}": float(value) for key, value in losses.items()}
-        row |= {key: cast(Scalar, result[key]) for key in ("num_steps", "scalars") if key in result}
-        row |= {key: float(value) for key, value in cast(Mapping[str, float], result.get("facts", {})).items()}
-        return row | {"note": str(result.get("note", "")), "reason": str(result.get("reason", ""))}
-
-    def _merge_times(self, ids: Sequence[str], finished: Collection[str]) -> None:
-        rows = [{"image": name, **cast(Result, self.result(name)["times"])} for name in ids if name in finished]
-        table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["image", "seconds"])
-        replace_text(self.path / "times.csv", table.to_csv(index=False, lineterminator="\n"))
 
 
 def runs_in(folder: Path | str) -> list[Run]:

@@ -155,6 +155,11 @@ class Inverter(L.LightningModule, ABC):
         """Digests of the networks that a setting of "auto" found: a run does not go on with others."""
         return {}
 
+    @classmethod
+    def draws(cls, settings: Mapping[str, object]) -> bool:
+        """Whether with these settings it draws random numbers beside the space's start; a plan then keeps all seeds."""
+        return True
+
     def predict_step(self, batch: Batch, batch_idx: int) -> Inversion | None:
         """Invert a batch under a Trainer; a rank that has nothing left passes."""
         if not batch.ids:

@@ -66,6 +66,10 @@ class BDInvert(Inverter):
         self.loss = loss.over(self.above, space)
         self.encoder, self.encoder_name = self._encoder(encoder)
 
+    @classmethod
+    def draws(cls, settings: Mapping[str, object]) -> bool:
+        return False
+
     @property
     def label(self) -> str:
         return f"F/{self.space.label}" if self.space.optimised else "F alone"

@@ -63,6 +63,10 @@ class Optimize(Inverter):
         self.noise, self.noise_weight = noise, noise_weight
         self.jitter = jitter if space.optimised else 0.0
 
+    @classmethod
+    def draws(cls, settings: Mapping[str, object]) -> bool:
+        return settings["noise"] != "fixed" or settings["jitter"] != 0
+
     def num_scalars(self) -> int:
         sides = self.generator.noise_shapes if self.noise != "fixed" else ()
         return super().num_scalars() + sum(height * width for height, width in sides)

@@ -101,6 +101,10 @@ class PTI(Inverter):
         self._group: tuple[list[str], Inversion] | None = None
         self.images_at_once, self.memory = images_at_once, memory
 
+    @classmethod
+    def draws(cls, settings: Mapping[str, object]) -> bool:
+        return Optimize.draws(settings) or settings["locality"] != 0
+
     @property
     def label(self) -> str:
         return f"PTI {self.space.label}"

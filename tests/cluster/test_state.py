@@ -1,0 +1,254 @@
+"""Status and retry from files: what each try left behind, what died, what is damaged, what is set aside, how fast."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zinv.cluster import slurm, submit
+from zinv.cluster.state import progress
+from zinv.config.selection import select
+from zinv.config.settings import ClusterSettings
+from zinv.evaluation.claims import here
+from zinv.plans import attempts
+from zinv.plans.attempts import Stopped, attempt, reason_of
+from zinv.plans.make import choose, freeze, plan_jobs
+from zinv.plans.plan import Plan
+
+Cli = Callable[..., Any]
+TINY = "base: {generator: toy, method.num_steps: 2, data.num: 4, trainer: cpu}\ngrid: {space: [z, zplus]}\n"
+
+
+@pytest.fixture
+def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(slurm, "queue", lambda jobs: {})
+    monkeypatch.setattr(slurm, "last_state", lambda number: "")
+    (tmp_path / "experiments" / "tiny").mkdir(parents=True)
+    (tmp_path / "experiments" / "tiny" / "experiment.yaml").write_text(TINY)
+    selected = select("tiny", [])
+    return freeze(selected.experiment, plan_jobs(choose(selected)))
+
+
+def run(plan: Plan) -> Path:
+    """The run folder of the first job, still empty."""
+    folder = Path(str(plan.jobs[0].folder))
+    for part in ("images", "failed"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def left(plan: Plan, **facts: Any) -> Path:
+    """A file that a try of the first job left behind."""
+    folder = attempts.folder(plan.experiment, plan.jobs[0].id)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{len(list(folder.iterdir())):020d}-1.json"
+    path.write_text(json.dumps({**here(), "count": 1, "seconds": 10.0, **facts}))
+    return path
+
+
+def of(plan: Plan) -> Any:
+    return progress(plan)[0]
+
+
+def test_a_plan_that_was_not_begun(plan: Plan):
+    one = of(plan)
+    assert (one.state, one.finished, one.total, one.heartbeat) == ("to do", 0, 4, None)
+
+
+def test_finished_and_failed_images_are_counted_with_their_reasons(plan: Plan):
+    folder = run(plan)
+    for name in ("toy-00000", "toy-00001", "of-another-start", ".tmp-toy-00002-x"):
+        (folder / "images" / name).mkdir()
+    (folder / "failed" / "toy-00002.json").write_text(json.dumps({"reason": "no face"}))
+    (folder / "failed" / "toy-00001.json").write_text(json.dumps({"reason": "was tried again"}))
+    left(plan, reason="images", ended=True, before=0)
+    one = of(plan)
+    assert (one.finished, one.failures, one.words) == (2, {"toy-00002": "no face"}, "failed: images failed")
+    assert one.seconds == 5.0
+
+
+def test_all_images_are_a_job_that_is_done(plan: Plan):
+    for name in plan.ids(plan.jobs[0]):
+        (run(plan) / "images" / name).mkdir()
+    assert of(plan).state == "done"
+
+
+def test_a_damaged_record_is_told_and_stops_nothing(plan: Plan):
+    (run(plan) / "failed" / "toy-00003.json").write_text("{")
+    left(plan, ended=True, reason="images").write_text("{")
+    one = of(plan)
+    assert "a record that cannot be read; delete it to try the image again" in one.failures["toy-00003"]
+    assert one.state in ("running", "failed")
+
+
+def test_one_that_beats_runs(plan: Plan):
+    left(plan, before=0)
+    (run(plan) / "images" / "toy-00000").mkdir()
+    one = of(plan)
+    assert (one.state, one.left) == ("running", 30.0)
+    assert one.heartbeat is not None and one.heartbeat < 5
+    assert one.node == socket.gethostname()
+
+
+def test_one_that_beats_no_more_died_without_a_word(plan: Plan):
+    path = left(plan, place="elsewhere", host="node7")
+    assert of(plan).state == "running"
+    old = path.stat().st_mtime - 120
+    os.utime(path, (old, old))
+    assert of(plan).words == "failed: died without a word"
+
+
+def test_one_whose_process_is_gone_here_died_at_once(plan: Plan):
+    left(plan, pid=2**22 + 1)
+    assert of(plan).words == "failed: died without a word"
+
+
+def test_slurm_says_why_one_died_if_it_remembers(plan: Plan, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(slurm, "last_state", lambda number: {"7_0": "OUT_OF_MEMORY"}[number])
+    left(plan, pid=2**22 + 1, slurm={"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "0"})
+    assert of(plan).words == "failed: out of memory"
+
+
+def test_preempted_is_not_failed_however_often(plan: Plan):
+    for _ in range(5):
+        left(plan, ended=True, reason="stopped")
+    one = of(plan)
+    assert (one.words, one.failed_tries) == ("stopped: preempted or cancelled", 0)
+
+
+def test_the_third_failure_in_vain_sets_a_job_aside(plan: Plan):
+    for reason in ("error", "memory"):
+        left(plan, ended=True, reason=reason, before=0, error="ValueError: x")
+    assert of(plan).state == "failed"
+    left(plan, ended=True, reason="error", before=0, error="ValueError: x")
+    one = of(plan)
+    assert (one.state, one.failed_tries, one.error) == ("set aside", 3, "ValueError: x")
+
+
+def test_failures_that_got_further_set_nothing_aside(plan: Plan):
+    for before in (0, 1, 2):
+        left(plan, ended=True, reason="time", before=before)
+        (run(plan) / "images" / f"toy-0000{before}").mkdir()
+    assert of(plan).words == "failed: time limit"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError(), "memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "memory"),
+        (ValueError("x"), "error"),
+        (KeyboardInterrupt(), "stopped"),
+        (SystemExit(1), "stopped"),
+        (Stopped("time"), "time"),
+    ],
+)
+def test_reasons_of_exceptions(plan: Plan, error: BaseException, reason: str):
+    assert reason_of(error) == reason
+    with pytest.raises(type(error)), attempt(plan.experiment, plan.jobs[0].id):
+        raise error
+    (kept,) = attempts.attempts(plan.experiment, plan.jobs[0].id)
+    assert (kept.reason, kept.ended) == (reason, True)
+
+
+def test_what_is_submitted_again_and_how(plan: Plan, cli: Cli, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(Path(plan.facts["cwd"]))
+    left(plan, ended=True, reason="memory", batch_size=8)
+    sent: list[Path] = []
+    monkeypatch.setattr(slurm, "require", lambda: None)
+    monkeypatch.setattr(slurm, "sbatch", lambda path, flags: sent.append(path) or "7")
+    assert submit.retry("tiny", [], "runs") == 0
+    tasks = json.loads((sent[0].parent / "submission.json").read_text())["tasks"]
+    first, second = (job.id for job in plan.jobs)
+    assert tasks == [{"jobs": [first], "batch_size": {first: 4}}, {"jobs": [second], "batch_size": {}}]
+
+
+def test_a_time_limit_is_doubled_for_those_that_it_ended(plan: Plan, monkeypatch: pytest.MonkeyPatch):
+    left(plan, ended=True, reason="time")
+    sent: list[str] = []
+    monkeypatch.setattr(slurm, "require", lambda: None)
+    monkeypatch.setattr(slurm, "sbatch", lambda path, flags: sent.append(path.read_text()) or "7")
+    assert submit.retry("tiny", ["cluster.time=1:00:00"], "runs") == 0
+    assert ["--time=1:00:00" in text for text in sent] == [True, False]
+    assert "--time=2:00:00" in sent[1]
+
+
+def test_trainings_go_first_and_the_others_wait(plan: Plan, monkeypatch: pytest.MonkeyPatch):
+    from dataclasses import replace
+
+    first, second = plan.jobs
+    training = replace(first, id="aaaaaaaa", training=True)
+    sent: list[list[str]] = []
+    monkeypatch.setattr(slurm, "sbatch", lambda path, flags: sent.append(list(flags)) or f"{len(sent)}")
+    made = submit.orders([replace(second, needs=["aaaaaaaa"]), training], ClusterSettings(gpus=0))
+    assert submit._submit(plan, made, dry_run=False) == 0
+    assert sent == [[], ["--dependency=afterok:1"]]
+
+
+def test_without_slurm_nothing_is_submitted(plan: Plan, cli: Cli, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(Path(plan.facts["cwd"]))
+    monkeypatch.setenv("PATH", "")
+    for line in ("submit tiny", "retry tiny"):
+        said = cli(line)
+        assert (said.status, said.out) == (2, "")
+        assert said.err.startswith("error: there is no SLURM on this machine (sbatch is not in PATH). Submit from a ")
+    assert not (plan.experiment / "submissions").exists()
+
+
+def test_a_dry_run_needs_no_slurm_and_prints_jobs_and_script(plan: Plan, cli: Cli, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(Path(plan.facts["cwd"]))
+    monkeypatch.setenv("PATH", "")
+    said = cli("submit tiny --dry-run --partition gpu --array-limit 1 -- --exclusive")
+    assert said.status == 0, said.err
+    assert said.out.count("#!/bin/bash") == 2
+    assert "#SBATCH --partition=gpu" in said.out and "#SBATCH --exclusive" in said.out
+    assert f"{plan.jobs[0].id}  optimize-z-toy: 4 images" in said.out
+    assert not (plan.experiment / "submissions").exists()
+
+
+def test_status_of_what_was_never_planned(plan: Plan, cli: Cli, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(Path(plan.facts["cwd"]))
+    said = cli("status tin")
+    assert (said.status, said.err) == (
+        2,
+        "error: tin: no plan of it in runs/experiments. Did you mean 'tiny'? Choose from: tiny.\n",
+    )
+
+
+def test_status_for_people_and_for_scripts(plan: Plan, cli: Cli, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(Path(plan.facts["cwd"]))
+    monkeypatch.setattr(slurm, "queue", lambda jobs: {})
+    left(plan, ended=True, reason="error", error="ValueError: x")
+    said = cli("status tiny")
+    assert said.status == 1
+    assert "failed: error" in said.out and "0/4" in said.out and "0 of 8 images; 1 failed, 1 to do" in said.out
+    first, second = json.loads(cli("status tiny --json").out)
+    assert (first["state"], first["error"], second["state"]) == ("failed", "ValueError: x", "to do")
+
+
+def test_logs_of_what_was_not_submitted(plan: Plan, cli: Cli, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(Path(plan.facts["cwd"]))
+    said = cli(f"logs {plan.jobs[0].id}")
+    assert said.status == 2 and "it was not submitted; what zinv run does is said on its own terminal." in said.err
+    assert "zzz: no job of this name." in cli("logs zzz").err
+
+
+def test_ten_thousand_finished_images_in_under_two_seconds(plan: Plan):
+    folder = run(plan)
+    ids = [f"image-{i:05d}" for i in range(10_000)]
+    for name in ids:
+        (folder / "images" / name).mkdir()
+    key = plan.jobs[0].images
+    (plan.folder / "images" / f"{key}.txt").write_text("\n".join(ids) + "\n")
+    plan.facts["images"][key] = len(ids)
+    began = time.monotonic()
+    assert (of(plan).finished, of(plan).state) == (10_000, "done")
+    assert time.monotonic() - began < 2

@@ -1,0 +1,1 @@
+"""Plans on a SLURM cluster: submit, status, retry, logs."""

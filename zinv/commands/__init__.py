@@ -1,0 +1,1 @@
+"""The commands of `zinv`, by what they are about."""
