@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -204,5 +205,28 @@ def test_what_others_have_is_waited_for(monkeypatch: pytest.MonkeyPatch):
         return None if name == "toy-00000" and asked[name] < 5 else 0
 
     made = ClaimedBatches(source, source.ids, take, lambda _: False, 1)
-    assert [batch.ids for batch in made] == [names(1), names(0)]
+    assert [batch.ids for batch in made if batch.ids] == [names(1), names(0)]
     assert asked["toy-00000"] == 5
+
+
+def test_two_runs_that_fetch_ahead_do_not_wait_for_what_the_other_holds_back(monkeypatch: pytest.MonkeyPatch):
+    source, done, taken = Toy(num=2), set[str](), set[str]()
+
+    def take(name: str) -> int | None:
+        return None if name in taken or taken.add(name) else 0
+
+    def ahead(ids: list[str]) -> Iterator[None]:
+        """As Lightning's loader: a batch is handed out once the next has been fetched."""
+        held: list[str] = []
+        for batch in ClaimedBatches(source, ids, take, done.__contains__, 1):
+            done.update(held)
+            held = batch.ids
+            yield
+        done.update(held)
+
+    a, b = ahead(names(0, 1)), ahead(names(1, 0))
+    next(a), next(b)  # each holds one image, which the other wants
+    monkeypatch.setattr("zinv.data.sampler.time.sleep", lambda _: pytest.fail("it waits"))
+    next(a)
+    assert list(b) == list(a) == []
+    assert done == set(names(0, 1))
