@@ -53,7 +53,7 @@ def pixel_norm(z: Tensor) -> Tensor:
 
 
 class EqualLinear(nn.Module):
-    """Fully connected layer with equalised learning rate: `x (W lr_mul / sqrt(in))^T + b lr_mul`, x in W's precision."""
+    """Fully connected layer with equalised learning rate: `x (W lr_mul / sqrt(in))^T + b lr_mul`, as precise as W."""
 
     def __init__(
         self, in_features: int, out_features: int, lr_mul: float = 1.0, bias: float = 0.0, active: bool = False

@@ -118,6 +118,14 @@ def test_the_generator_in_training_is_taken_where_there_is_no_average(tmp_path: 
     assert read_checkpoint(tmp_path / "file.pth").raw_energy is None
 
 
+def test_a_training_state_of_genforce_has_its_networks_one_deeper(tmp_path: Path):
+    generator = stylegan2()
+    models = {"generator": layouts.genforce2(stylegan2(1)), "generator_smooth": layouts.genforce2(generator)}
+    torch.save({"models": models, "running_metadata": {"iter": 3, "seen_img": 96}}, tmp_path / "file.pth")
+    same(load_generator(str(tmp_path / "file.pth"), check=False), generator)
+    assert read_checkpoint(tmp_path / "file.pth").entry == "generator_smooth"
+
+
 @pytest.mark.parametrize("state", [layouts.rosinality, layouts.genforce2], ids=["rosinality", "genforce"])
 def test_a_bare_state_dict_is_a_file_too(tmp_path: Path, state):
     generator = stylegan2()
@@ -177,6 +185,19 @@ def test_the_clamp_of_half_precision_training_is_kept(tmp_path: Path, format: st
     same(load_generator(str(path), check=False), generator)
     free = stylegan2()
     assert (image(free) - image(generator)).abs().max() > 0.1 or clamp is None
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["layers keep it", "given to the whole"])
+def test_a_stylegan2_of_stylegan3s_code(tmp_path: Path, kept: bool):
+    """What ADA's code was given as `synthesis_kwargs` stands among the arguments of the whole."""
+    generator = stylegan2(clamp=0.5)
+    module = layouts.nvidia_module(generator, clamp=0.5, half=2)
+    module._init_kwargs.update(module._init_kwargs.pop("synthesis_kwargs"), fused_modconv_default="inference_only")
+    del module.synthesis_kwargs
+    for part in () if kept else list(module.modules())[1:]:
+        part._init_kwargs.pop("conv_clamp", None)
+        part.__dict__.pop("conv_clamp", None)
+    same(load_generator(str(layouts.save_nvidia(tmp_path / "f.pkl", module)), check=False), generator)
 
 
 def test_layers_without_noise_have_none(tmp_path: Path):

@@ -73,9 +73,7 @@ def _save(content: dict[str, object], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with open(
-            temporary, "wb"
-        ) as file:  # given a path, torch raises a RuntimeError
+        with open(temporary, "wb") as file:  # given a path, torch raises a RuntimeError
             torch.save(content, file)
         temporary.replace(path)
     finally:
