@@ -179,7 +179,9 @@ def test_half_precision_files_are_read_as_float32(tmp_path: Path, dtype: torch.d
 def test_the_clamp_of_half_precision_training_is_kept(tmp_path: Path, format: str, clamp: float | None):
     generator, path = stylegan2(clamp=clamp), tmp_path / "file.pkl"
     if format == "PyTorch":
-        layouts.save_nvidia(path, layouts.nvidia_module(generator, clamp=clamp, half=2))
+        module = layouts.nvidia_module(generator, clamp=clamp, half=2)
+        assert not module.synthesis.b32.conv1.weight.is_contiguous()
+        layouts.save_nvidia(path, module)
     else:
         layouts.save_nvidia_tf(path, layouts.nvidia_tf2(generator, conv_clamp=clamp, num_fp16_res=2))
     same(load_generator(str(path), check=False), generator)
