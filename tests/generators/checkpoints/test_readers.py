@@ -154,6 +154,12 @@ def test_a_mean_that_is_kept_once_a_row_is_one_mean(tmp_path: Path, mean: tuple[
     same(load_generator(str(path), check=False), generator)
 
 
+def test_a_mean_that_differs_from_row_to_row_is_refused(tmp_path: Path):
+    torch.save({"g_ema": layouts.rosinality(stylegan2()), "latent_avg": torch.randn(8, 7)}, tmp_path / "file.pt")
+    said = refusal(tmp_path / "file.pt")
+    assert said == "latent_avg: another w for each layer; zinv has that in StyleGAN1 alone."
+
+
 def test_a_mean_that_is_missing_is_sampled(tmp_path: Path):
     generator, path = stylegan2(), tmp_path / "file.pt"
     torch.save({"g_ema": layouts.rosinality(generator)}, path)
@@ -265,6 +271,14 @@ def test_other_skip_architectures_are_refused(tmp_path: Path, architecture: str)
         state = {name: x for name, x in state.items() if f"output{k}." not in name}
     torch.save(state, tmp_path / "c.pth")
     assert "0 RGB layers for 7 others: resnet or orig; zinv has skip alone" in refusal(tmp_path / "c.pth")
+
+
+def test_a_tensorflow_stylegan2_without_a_picture_at_4_pixels_is_refused(tmp_path: Path):
+    network = layouts.nvidia_tf2(stylegan2())
+    state = network.state["components"]["synthesis"].state
+    state["variables"] = [pair for pair in state["variables"] if not pair[0].startswith("4x4/ToRGB")]
+    said = refusal(layouts.save_nvidia_tf(tmp_path / "a.pkl", network))
+    assert said == "a StyleGAN2 of orig or resnet architecture; zinv has skip alone."
 
 
 def test_settings_that_zinv_lacks_are_refused(tmp_path: Path):
