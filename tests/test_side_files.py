@@ -127,7 +127,13 @@ def cut(path: Path) -> None:
     path.write_bytes(buffer.getvalue()[:-100])
 
 
+def folder(path: Path) -> None:
+    path.mkdir()
+    np.save(path / "w.npy", np.ones((1, 8, 16), np.float32))
+
+
 WRONG = {
+    "folder": (folder, "a folder, where one file of arrays is wanted."),
     "lying": (lying_npz, "not a readable file of numpy arrays (w.npy is shorter than its header says)."),
     "bomb": (bomb_npz, "not a readable file of numpy arrays (w.npy unpacks to 1,048,704 bytes)."),
     "objects": (objects, "not a readable file of numpy arrays ("),

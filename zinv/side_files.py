@@ -122,6 +122,8 @@ def _single(path: Path) -> Tensor:
 
 def _arrays(path: Path) -> Mapping[str, Tensor]:
     """Arrays of a `.npy`, `.npz` or torch file by name, whatever its own name says; a single one has none."""
+    if not path.is_file():
+        raise WeightsError(f"{path}: a folder, where one file of arrays is wanted.")
     with open(path, "rb") as file:
         head = file.read(6)
     try:

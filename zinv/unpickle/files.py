@@ -70,8 +70,8 @@ def _read(span: Span, classes: Collection[tuple[str, str]]) -> object:
     try:
         return read_stream(span, classes)
     except CheckpointError as error:
-        if head.isascii() and head.decode().replace("\n", "").replace("\r", "").replace("\t", "").isprintable():
-            raise CheckpointError(f"text, and no pickle of protocol 0 ({error})") from None
+        if head.isascii() and all(byte >= ord(" ") or byte in b"\t\r\n" for byte in head):
+            raise CheckpointError(f"a text file; as a pickle of protocol 0: {error}") from None
         raise
 
 

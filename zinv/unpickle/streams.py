@@ -83,8 +83,6 @@ def _torch_stream(cursor: Cursor, rules: Rules, storages: dict[str, Storage]) ->
 
 def _shared(storages: dict[str, Storage]) -> Callable[[object], object]:
     def persistent(key: object) -> object:
-        if isinstance(key, tuple) and len(key) == 4 and key[0] == "module" and isinstance(key[1], Global):
-            return key[1]  # a whole module: its class, and its source, which is left out
         storage = storage_of(key)
         known = storages.setdefault(key[2], storage)  # type: ignore[index]
         if (known.dtype, known.num) != (storage.dtype, storage.num):

@@ -249,6 +249,8 @@ def nvidia_module(generator: StyleGAN2, clamp: float | None = None, half: int = 
         for i in (0, 1) if k else (1,):
             block.add_module(f"conv{i}", _styled(t, f"synthesis.b{side}.conv{i}", side, 2 - i, clamp))
         block.torgb = _rgb(t, f"synthesis.b{side}.torgb", width, clamp)
+        if halved:  # they keep their pixels' channels together in memory, and so in the file
+            block.to(memory_format=torch.channels_last)
         whole.synthesis.add_module(f"b{side}", block)
     return whole.eval().requires_grad_(False)
 

@@ -118,6 +118,14 @@ def test_the_generator_in_training_is_taken_where_there_is_no_average(tmp_path: 
     assert read_checkpoint(tmp_path / "file.pth").raw_energy is None
 
 
+def test_a_training_state_of_genforce_has_its_networks_one_deeper(tmp_path: Path):
+    generator = stylegan2()
+    models = {"generator": layouts.genforce2(stylegan2(1)), "generator_smooth": layouts.genforce2(generator)}
+    torch.save({"models": models, "running_metadata": {"iter": 3, "seen_img": 96}}, tmp_path / "file.pth")
+    same(load_generator(str(tmp_path / "file.pth"), check=False), generator)
+    assert read_checkpoint(tmp_path / "file.pth").entry == "generator_smooth"
+
+
 @pytest.mark.parametrize("state", [layouts.rosinality, layouts.genforce2], ids=["rosinality", "genforce"])
 def test_a_bare_state_dict_is_a_file_too(tmp_path: Path, state):
     generator = stylegan2()
@@ -146,6 +154,12 @@ def test_a_mean_that_is_kept_once_a_row_is_one_mean(tmp_path: Path, mean: tuple[
     same(load_generator(str(path), check=False), generator)
 
 
+def test_a_mean_that_differs_from_row_to_row_is_refused(tmp_path: Path):
+    torch.save({"g_ema": layouts.rosinality(stylegan2()), "latent_avg": torch.randn(8, 7)}, tmp_path / "file.pt")
+    said = refusal(tmp_path / "file.pt")
+    assert said == "latent_avg: another w for each layer; zinv has that in StyleGAN1 alone."
+
+
 def test_a_mean_that_is_missing_is_sampled(tmp_path: Path):
     generator, path = stylegan2(), tmp_path / "file.pt"
     torch.save({"g_ema": layouts.rosinality(generator)}, path)
@@ -171,12 +185,27 @@ def test_half_precision_files_are_read_as_float32(tmp_path: Path, dtype: torch.d
 def test_the_clamp_of_half_precision_training_is_kept(tmp_path: Path, format: str, clamp: float | None):
     generator, path = stylegan2(clamp=clamp), tmp_path / "file.pkl"
     if format == "PyTorch":
-        layouts.save_nvidia(path, layouts.nvidia_module(generator, clamp=clamp, half=2))
+        module = layouts.nvidia_module(generator, clamp=clamp, half=2)
+        assert not module.synthesis.b32.conv1.weight.is_contiguous()
+        layouts.save_nvidia(path, module)
     else:
         layouts.save_nvidia_tf(path, layouts.nvidia_tf2(generator, conv_clamp=clamp, num_fp16_res=2))
     same(load_generator(str(path), check=False), generator)
     free = stylegan2()
     assert (image(free) - image(generator)).abs().max() > 0.1 or clamp is None
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["layers keep it", "given to the whole"])
+def test_a_stylegan2_of_stylegan3s_code(tmp_path: Path, kept: bool):
+    """What ADA's code was given as `synthesis_kwargs` stands among the arguments of the whole."""
+    generator = stylegan2(clamp=0.5)
+    module = layouts.nvidia_module(generator, clamp=0.5, half=2)
+    module._init_kwargs.update(module._init_kwargs.pop("synthesis_kwargs"), fused_modconv_default="inference_only")
+    del module.synthesis_kwargs
+    for part in () if kept else list(module.modules())[1:]:
+        part._init_kwargs.pop("conv_clamp", None)
+        part.__dict__.pop("conv_clamp", None)
+    same(load_generator(str(layouts.save_nvidia(tmp_path / "f.pkl", module)), check=False), generator)
 
 
 def test_layers_without_noise_have_none(tmp_path: Path):
@@ -242,6 +271,14 @@ def test_other_skip_architectures_are_refused(tmp_path: Path, architecture: str)
         state = {name: x for name, x in state.items() if f"output{k}." not in name}
     torch.save(state, tmp_path / "c.pth")
     assert "0 RGB layers for 7 others: resnet or orig; zinv has skip alone" in refusal(tmp_path / "c.pth")
+
+
+def test_a_tensorflow_stylegan2_without_a_picture_at_4_pixels_is_refused(tmp_path: Path):
+    network = layouts.nvidia_tf2(stylegan2())
+    state = network.state["components"]["synthesis"].state
+    state["variables"] = [pair for pair in state["variables"] if not pair[0].startswith("4x4/ToRGB")]
+    said = refusal(layouts.save_nvidia_tf(tmp_path / "a.pkl", network))
+    assert said == "a StyleGAN2 of orig or resnet architecture; zinv has skip alone."
 
 
 def test_settings_that_zinv_lacks_are_refused(tmp_path: Path):

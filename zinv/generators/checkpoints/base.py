@@ -58,9 +58,6 @@ class Tensors:
     def __contains__(self, name: object) -> bool:
         return name in self._left
 
-    def __len__(self) -> int:
-        return len(self._left)
-
     def names(self) -> list[str]:
         """Names of the tensors that are left."""
         return list(self._left)

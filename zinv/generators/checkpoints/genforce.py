@@ -53,9 +53,11 @@ STYLED1: Final[Pairs] = {
 
 
 def find(tree: Plain) -> Found | None:
-    """The averaged generator of a file, the one in training if there is no other, or a bare state dict."""
+    """The averaged generator of a file or training state, the one in training if there is no other, or a bare state."""
     if not isinstance(tree, dict):
         return None
+    if isinstance(models := tree.get("models"), dict):
+        tree = models
     entries = ("generator_smooth", "generator", "")
     states = {entry: tensors_in(tree.get(entry)) if entry else tensors_in(tree) for entry in entries}
     entry = next((entry for entry, state in states.items() if MARK in state), None)
