@@ -35,20 +35,17 @@ def starts() -> Tensor:
     return torch.tensor([[-1.2, 1.0, 0.5], [2.0, -1.0, 0.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
 
 
-def run(
-    x: Tensor, num_steps: int, value: Callable[[Tensor], Tensor] = rosenbrock, trace: Trace | None = None
-) -> Tensor:
+def run(x: Tensor, num_steps: int, trace: Trace | None = None) -> Tensor:
     x = x.clone().requires_grad_(True)
-    lbfgs([x], lambda: {"value": value(x)}, WEIGHTS, num_steps, 0.1, trace=trace)
+    lbfgs([x], lambda: {"value": rosenbrock(x)}, WEIGHTS, num_steps, 0.1, trace=trace)
     return x.detach()
 
 
 def test_it_finds_the_minimum_as_scipys_does():
     found = run(starts(), 120)
     torch.testing.assert_close(found, torch.ones(3, 3, dtype=torch.float64), rtol=0, atol=1e-5)
-    theirs = optimize.minimize(
-        lambda x: float(rosenbrock(torch.tensor(x)[None])), starts()[0].numpy(), method="L-BFGS-B"
-    )
+    first = starts()[0].numpy()
+    theirs = optimize.minimize(lambda x: float(rosenbrock(torch.tensor(x)[None])), first, method="L-BFGS-B")
     np.testing.assert_allclose(found[0], theirs.x, atol=1e-3)
     plain = starts().requires_grad_(True)
     descend([plain], lambda: {"value": rosenbrock(plain)}, WEIGHTS, 120, 0.1)
@@ -100,9 +97,9 @@ def test_a_spread_scales_steps_about_one():
 def test_parts_that_change_the_picture_more_move_less():
     """Of a linear picture a c_0 + b c_1 + d f: the factors are inverse to a, b, d up to one for all."""
     rngs = image_rngs(0, ["a", "b"])
-    rows = [torch.randn(48, 5, generator=torch.Generator().manual_seed(i)) for i in range(2)]
-    deep = torch.randn(48, 8, generator=torch.Generator().manual_seed(2))
-    code, feature = torch.zeros(2, 2, 5, requires_grad=True), torch.zeros(2, 2, 2, 2, requires_grad=True)
+    rows = [torch.randn(48, 64, generator=torch.Generator().manual_seed(i)) for i in range(2)]
+    deep = torch.randn(48, 32, generator=torch.Generator().manual_seed(2))
+    code, feature = torch.zeros(2, 2, 64, requires_grad=True), torch.zeros(2, 2, 4, 4, requires_grad=True)
 
     def image() -> Tensor:
         shown = 4 * code[:, 0] @ rows[0].T + code[:, 1] @ rows[1].T + 2 * feature.flatten(1) @ deep.T

@@ -135,7 +135,7 @@ def _content(group: str, entry: Mapping[str, Any], key: str) -> dict[str, Any]:
     for name, argument in known.items():
         if members and name == members.options and members.names in known:
             content[name] = {k: _content(members.group, v, f"{key}.{name}.{k}") for k, v in entry[name].items()}
-        elif name not in NOT_COUNTED.get(group, ()) and LATER.get(group, {}).get(name) != entry[name]:
+        elif name not in NOT_COUNTED.get(group, ()) and (name, entry[name]) not in LATER.get(group, {}).items():
             content[name] = _counted(entry[name], argument.annotation)
     return content
 
