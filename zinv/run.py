@@ -15,7 +15,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from zinv.altering.images import edit_images, edit_info
-from zinv.arithmetic import check_precision
+from zinv.arithmetic import check_precision, precision
 from zinv.chain import Start, Startable, find_start
 from zinv.config import Config, build, compose, identity, load, run_folder, short_name
 from zinv.config.settings import RunTrainer
@@ -36,6 +36,7 @@ from zinv.evaluation.table import make_table
 from zinv.images import pixels_sha256
 from zinv.inverting import StoreWriter, quiet, stoppable
 from zinv.methods.base import Inverter
+from zinv.methods.fitting import images_that_fit
 from zinv.metrics.protocol import Protocol
 from zinv.ranks import Ranks
 from zinv.scoring import score_images
@@ -94,7 +95,7 @@ def build_parts(config: Config, start: Start | None = None) -> Parts:
     if start:
         start.prepare(generator, space)
     method.seed, method.trace_every, method.start = config["seed"], config["trace"], start
-    method.precision = config["trainer"]["precision"]
+    method.precision, method.step_by = config["trainer"]["precision"], config["trainer"]["step"]
     method.images = Startable(source, start)
     protocol = build(config, "protocol")
     return Parts(config, source, method, protocol, start, _plan(config, method, protocol))
@@ -161,9 +162,8 @@ def invert(path: Path, parts: Parts) -> Ranks:
     data, writer = parts.config["data"], StoreWriter(path, parts.source)
     trainer = _trainer(build(parts.config, "trainer"), writer)
     lacking = parts.start.lacking(parts.source.ids).keys() if parts.start else set()
-    module = ImageModule(
-        parts.source, lambda: Run.open(path).finished() | lacking, data["batch_size"], data["num_workers"]
-    )
+    size = (lambda: fitting_batch(parts)) if data["batch_size"] == "auto" else data["batch_size"]
+    module = ImageModule(parts.source, lambda: Run.open(path).finished() | lacking, size, data["num_workers"])
     check_devices(trainer.world_size, len(parts.source))
     check_precision(parts.method.precision, trainer.strategy.root_device)
     started = time.monotonic()
@@ -183,6 +183,16 @@ def invert(path: Path, parts: Parts) -> Ranks:
             seconds_per_image=round(seconds / inverted, 3) if inverted else None,
         )
     return ranks
+
+
+def fitting_batch(parts: Parts) -> int:
+    """The batch size that `auto` stands for; says so in one line."""
+    side = parts.source.resolution or parts.method.generator.resolution
+    target = torch.zeros(1, 3, side, side, device=parts.method.generator.w_avg.device)
+    with precision(parts.method.precision):
+        size = images_that_fit(parts.method, target)
+    print(f"data.batch_size=auto: up to {size} images at a time.", file=sys.stderr)
+    return size
 
 
 def _trainer(settings: RunTrainer, writer: L.Callback) -> L.Trainer:

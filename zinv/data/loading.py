@@ -20,7 +20,7 @@ class ImageModule(L.LightningDataModule):
     Args:
         source: the images.
         finished: gives the ids that are done.
-        batch_size: images a batch on each rank.
+        batch_size: images a batch on each rank, or what tells it; then rank 0 asks, once, before the first batch.
         num_workers: processes that read ahead on each rank.
     """
 
@@ -28,7 +28,7 @@ class ImageModule(L.LightningDataModule):
         self,
         source: DataSource,
         finished: Callable[[], Collection[str]] = set,
-        batch_size: int = 1,
+        batch_size: int | Callable[[], int] = 1,
         num_workers: int = 0,
     ) -> None:
         super().__init__()
@@ -49,11 +49,14 @@ class ImageModule(L.LightningDataModule):
         num_ranks, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
         if num_ranks > len(self.source):
             raise DataError(f"trainer.devices={num_ranks}: there are only {len(self.source)} images.")
-        left = self.left() if rank == 0 else []
+        left, size = (self.left(), self._size()) if rank == 0 else ([], 0)
         if self.trainer and num_ranks > 1:
-            left = self.trainer.strategy.broadcast(left)
-        batches = RankBatches(self.source, left, self.batch_size, num_ranks, rank)
+            left, size = self.trainer.strategy.broadcast((left, size))
+        batches = RankBatches(self.source, left, size, num_ranks, rank)
         return DataLoader(batches, batch_size=None, num_workers=self.num_workers)
+
+    def _size(self) -> int:
+        return self.batch_size() if callable(self.batch_size) else self.batch_size
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """Batches of this rank."""

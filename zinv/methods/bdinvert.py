@@ -114,6 +114,7 @@ class BDInvert(Inverter):
             lambda: keep_in_space(self.space, code),
             trace,
             self._scales(code, feature, rngs),
+            steady=True,
         )
         found = Inversion(code.detach(), base=(self.point, feature.detach()))
         return finished(found, lambda: terms(code, feature), weights, trace)

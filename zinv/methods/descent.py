@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from zinv.methods.acceleration import Terms, make_step, plain_step
+
 PATIENCE = 10
 """Steps between two looks at which images have stopped, on a GPU."""
-
-Terms = Mapping[str, Tensor]
-"""Each term's values `(N,)`, without their weights."""
 
 
 @dataclass
@@ -53,6 +54,7 @@ def descend(
     trace: Trace | None = None,
     scales: Sequence[Tensor] | None = None,
     part: Part | None = None,
+    steady: bool = False,
 ) -> None:
     """Adam (betas .9, .999, eps 1e-8) on the sum over images of their losses, which leaves every image to itself.
 
@@ -70,17 +72,18 @@ def descend(
         trace: where values are kept along the way.
         scales: factors of the variables' steps, one tensor a variable.
         part: lets images that have stopped leave the batch.
+        steady: the terms draw nothing, so that a step may be captured once and replayed.
     """
     moving = [variable.requires_grad for variable in variables]
     if not any(moving):
         return
     scales = None if scales is None else [x for x, moves in zip(scales, moving, strict=True) if moves]
-    going = _Going([x for x, moves in zip(variables, moving, strict=True) if moves], terms, scales)
-    for step in range(num_steps):
+    own = [x for x, moves in zip(variables, moving, strict=True) if moves]
+    going = _Going(own, terms, weights, scales, steady)
+    for step in range(limited(num_steps)):
         values = going.values()
         if trace:
             trace.see(step, values)
-        going.backward(weights)
         if stopped is not None and going.stop(stopped(values), part, step):
             break
         going.step(lr if isinstance(lr, float) else lr(step))
@@ -89,11 +92,39 @@ def descend(
     going.write_back()
 
 
+_limit: ContextVar[int | None] = ContextVar("limit", default=None)
+
+
+@contextmanager
+def at_most(num_steps: int) -> Iterator[None]:
+    """Inside, descents end after so many steps: a trial of what they take."""
+    token = _limit.set(num_steps)
+    try:
+        yield
+    finally:
+        _limit.reset(token)
+
+
+def limited(num_steps: int) -> int:
+    """The steps of a descent, or fewer under `at_most`."""
+    limit = _limit.get()
+    return num_steps if limit is None else min(num_steps, limit)
+
+
 class _Going:
     """The images that still go on: their places in the batch, variables, terms and optimiser."""
 
-    def __init__(self, variables: list[Tensor], terms: Callable[[], Terms], scales: list[Tensor] | None) -> None:
-        self.whole, self.variables, self.terms, self.scales = variables, variables, terms, scales
+    def __init__(
+        self,
+        variables: list[Tensor],
+        terms: Callable[[], Terms],
+        weights: Mapping[str, float],
+        scales: list[Tensor] | None,
+        steady: bool,
+    ) -> None:
+        self.whole, self.variables, self.scales = variables, variables, scales
+        self.total: Callable[[Terms], Tensor] = lambda values: weighted_sum(values, weights).sum()
+        self.evaluate = make_step(variables, terms, self.total, steady)
         self.places: Tensor | None = None
         self.done: Tensor | None = None
         self.last: Terms = {}
@@ -101,18 +132,13 @@ class _Going:
         self.patience = _patience(variables[0].device)
 
     def values(self) -> Terms:
-        """Each term's values `(N,)`, of images that have left the last ones."""
-        self.found = self.terms()
-        if self.places is None:
-            self.last = self.found
+        """Each term's values `(N,)`, of images that have left the last ones; the variables get their gradients."""
+        now, places = self.evaluate(), self.places
+        if places is None:
+            self.last = now
         else:
-            now, places = self.found, self.places
             self.last = {name: x.detach().index_copy(0, places, now[name].detach()) for name, x in self.last.items()}
         return self.last
-
-    def backward(self, weights: Mapping[str, float]) -> None:
-        self.optimiser.zero_grad(set_to_none=True)
-        weighted_sum(self.found, weights).sum().backward()
 
     def stop(self, now: Tensor, part: Part | None, step: int) -> bool:
         """Note which images stop, let them leave, and say whether none is left."""
@@ -167,7 +193,7 @@ class _Going:
             x.grad = None if old.grad is None else old.grad[rows]
             self.optimiser.state[x] = {k: v[rows] if v.dim() else v for k, v in known.items()}
         self.scales = [x if x.shape[0] == 1 else x[rows] for x in self.scales] if self.scales else None
-        self.terms = part(self.places, self.variables)
+        self.evaluate = plain_step(self.variables, part(self.places, self.variables), self.total)
 
 
 def _patience(device: torch.device) -> int:

@@ -8,7 +8,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from zinv.methods.descent import Terms, Trace, weighted_sum
+from zinv.methods.acceleration import Terms
+from zinv.methods.descent import Trace, limited, weighted_sum
 
 HISTORY: Final = 10
 ARMIJO: Final = 1e-4
@@ -44,7 +45,7 @@ def lbfgs(
     if not moving or not num_steps:
         return
     search: _Search | None = None
-    for step in range(num_steps):
+    for step in range(limited(num_steps)):
         values = terms()
         if trace:
             trace.see(step, values)

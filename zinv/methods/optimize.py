@@ -103,6 +103,7 @@ class Optimize(Inverter):
             lambda: self._after_step(code, maps),
             trace,
             self._scales(code, maps, rngs),
+            steady=not self.jitter,
         )
         kept = tuple(x.detach() for x in maps) if self.noise == "kept" else ()
         found = Inversion(code.detach(), noise=kept or None)

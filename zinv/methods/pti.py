@@ -16,11 +16,13 @@ from zinv.editing.moves import Move
 from zinv.errors import ConfigError, StoreError, WeightsError, suggest
 from zinv.generators.base import Generator
 from zinv.losses.base import Loss, Prepared, rows_of
+from zinv.methods.acceleration import Terms
 from zinv.methods.base import Inverter, finished
-from zinv.methods.descent import Terms, Trace, descend, weighted_sum
+from zinv.methods.descent import Trace, descend, weighted_sum
 from zinv.methods.inversion import Inversion
+from zinv.methods.memory import free_memory
 from zinv.methods.optimize import NoiseMaps, Optimize
-from zinv.methods.stacked import Needs, Painter, Stack, free_memory, probe
+from zinv.methods.stacked import Needs, Painter, Stack, probe
 from zinv.presets import preset_names
 from zinv.seeding import Rngs, image_rngs, randn
 from zinv.spaces.base import LatentSpace, prior_ws, truncate

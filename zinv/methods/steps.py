@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from zinv.errors import ConfigError
-from zinv.methods.descent import Terms, Trace, cosine, descend, ramp
+from zinv.methods.acceleration import Terms
+from zinv.methods.descent import Trace, cosine, descend, ramp
 from zinv.methods.lbfgs import lbfgs
 from zinv.seeding import Rngs, randn
 
@@ -58,6 +59,7 @@ class Steps:
         after_step: Callable[[], None],
         trace: Trace,
         scales: Sequence[Tensor] | None = None,
+        steady: bool = False,
     ) -> None:
         """Descend, with gradients on; as `descend`."""
         with torch.enable_grad():
@@ -65,7 +67,7 @@ class Steps:
                 lbfgs(variables, terms, weights, self.num_steps, self.lr, after_step, trace)
                 return
             rate = self.lr if self.schedule == "constant" else self.rate
-            descend(variables, terms, weights, self.num_steps, rate, after_step, trace=trace, scales=scales)
+            descend(variables, terms, weights, self.num_steps, rate, after_step, None, trace, scales, steady=steady)
 
 
 def check_precondition(precondition: Precondition, optimiser: Optimiser) -> None:
