@@ -40,6 +40,7 @@ from zinv.generators.stylegan2 import StyleGAN2  # noqa: E402
 from zinv.images import resize  # noqa: E402
 from zinv.losses.base import Loss  # noqa: E402
 from zinv.losses.perceptual import LPIPSTerm  # noqa: E402
+from zinv.methods.acceleration import accelerated  # noqa: E402
 from zinv.methods.bdinvert import BDInvert  # noqa: E402
 from zinv.methods.inversion import Inversion  # noqa: E402
 from zinv.networks.stylegan2 import StyleGAN2Architecture  # noqa: E402
@@ -82,6 +83,7 @@ class Loop:
     seconds: list[float] = field(default_factory=list)
     ends: list[tuple[Tensor, ...]] = field(default_factory=list)
     peak_bytes: int = 0
+    first: float = 0.0
 
     @property
     def losses(self) -> Tensor:
@@ -89,11 +91,12 @@ class Loop:
         return self.ends[0][0].double().cpu()
 
     def round(self, device: torch.device) -> None:
-        clock = Clock(device)
+        clock, started = Clock(device), time.perf_counter()
         reset_peak(device)
         self.ends.append(self.run(clock))
         self.peak_bytes = max(self.peak_bytes, peak(device))
         self.seconds += clock.seconds()
+        self.first = self.first or clock.ends[0] - started
 
 
 def config_f(resolution: int, max_width: int = 512, z_dim: int = 512, seed: int = 0) -> StyleGAN2:
@@ -153,7 +156,7 @@ class Bench:
     def ours(self, clock: Clock) -> tuple[Tensor, ...]:
         """zinv's loop."""
         self.space.clock = clock
-        with precision(self.given.precision):
+        with precision(self.given.precision), accelerated(self.given.step):
             found: Inversion = self.method.invert(self.target, self.rngs())
         assert found.base is not None
         return found.losses["total"], found.code, found.base[1]
@@ -192,10 +195,12 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
     return {
         "resolution": arguments.resolution,
         "batch": arguments.batch,
+        "step": arguments.step,
         "precision": arguments.precision if arguments.dtype == "float32" else arguments.dtype,
         "seconds_per_step": seconds,
         "plain_seconds_per_step": plain_seconds,
         "ratio": plain_seconds / seconds,
+        "seconds_to_the_first_step": ours.first,
         "seconds_per_image": seconds / arguments.batch,
         "peak_bytes": ours.peak_bytes,
         "plain_peak_bytes": theirs.peak_bytes,
@@ -281,6 +286,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--max-width", type=int, default=512, help="narrower networks, to try the script")
     kinds = ("float32", "tf32", "bfloat16")
     parser.add_argument("--precision", choices=kinds, default="float32", help="of zinv's loop")
+    parser.add_argument("--step", choices=("plain", "graph", "compile"), default="plain", help="how zinv makes steps")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="of both loops' tensors")
     parser.add_argument("--tolerance", type=float, default=1e-4, help="relative difference of the losses that passes")
     parser.add_argument("--rounding", action="store_true", help="run the plain loop again from the next number too")

@@ -16,7 +16,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from zinv.altering.images import edit_images, edit_info
-from zinv.arithmetic import check_precision
+from zinv.arithmetic import check_precision, precision
 from zinv.chain import Start, Startable, find_start
 from zinv.config import Config, build, compose, identity, load, run_folder, short_name
 from zinv.config.settings import RunTrainer
@@ -39,6 +39,7 @@ from zinv.evaluation.table import make_table
 from zinv.images import pixels_sha256
 from zinv.inverting import StoreWriter, quiet, stoppable
 from zinv.methods.base import Inverter
+from zinv.methods.fitting import images_that_fit
 from zinv.metrics.protocol import Protocol
 from zinv.ranks import Ranks
 from zinv.scoring import score_images
@@ -112,7 +113,7 @@ def build_parts(config: Config, start: Start | None = None) -> Parts:
     if start:
         start.prepare(generator, space)
     method.seed, method.trace_every, method.start = config["seed"], config["trace"], start
-    method.precision = config["trainer"]["precision"]
+    method.precision, method.step_by = config["trainer"]["precision"], config["trainer"]["step"]
     method.images = Startable(source, start)
     protocol = build(config, "protocol")
     return Parts(config, source, method, protocol, start, _plan(config, method, protocol))
@@ -184,9 +185,8 @@ def invert(path: Path, parts: Parts, ids: Sequence[str]) -> Ranks:
     lacking = parts.start.lacking(parts.source.ids).keys() if parts.start else set()
     run, claims, others = Run(path), Claims(path), set(parts.source.ids) - set(ids)
     shared = Shared(claims.take, partial(run.is_done, before=run.stamps()))
-    module = ImageModule(
-        parts.source, lambda: run.finished() | lacking | others, data["batch_size"], data["num_workers"], shared
-    )
+    size = (lambda: fitting_batch(parts)) if data["batch_size"] == "auto" else data["batch_size"]
+    module = ImageModule(parts.source, lambda: run.finished() | lacking | others, size, data["num_workers"], shared)
     check_devices(trainer.world_size, len(parts.source))
     check_precision(parts.method.precision, trainer.strategy.root_device)
     started = time.monotonic()
@@ -206,6 +206,16 @@ def invert(path: Path, parts: Parts, ids: Sequence[str]) -> Ranks:
             seconds_per_image=round(seconds / inverted, 3) if inverted else None,
         )
     return ranks
+
+
+def fitting_batch(parts: Parts) -> int:
+    """The batch size that `auto` stands for; says so in one line."""
+    side = parts.source.resolution or parts.method.generator.resolution
+    target = torch.zeros(1, 3, side, side, device=parts.method.generator.w_avg.device)
+    with precision(parts.method.precision):
+        size = images_that_fit(parts.method, target)
+    print(f"data.batch_size=auto: up to {size} images at a time.", file=sys.stderr)
+    return size
 
 
 def _trainer(settings: RunTrainer, writer: L.Callback) -> L.Trainer:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
-from zinv.methods.descent import Trace, descend, ramp
+from zinv.methods import descent
+from zinv.methods.descent import Trace, cosine, descend, ramp
 
 GOALS = torch.randn(3, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 WEIGHTS = {"square": 1.0, "quartic": 0.5}
@@ -91,6 +93,44 @@ def test_stopped_images_stay_and_the_others_go_on():
     assert not torch.equal(kept[3][1], kept[2][1])
 
 
+@pytest.mark.parametrize("patience", [1, 10])
+def test_stopped_images_leave_the_batch_and_change_nothing(monkeypatch: pytest.MonkeyPatch, patience: int):
+    """Whether they are computed further, and how seldom one looks, moves no number."""
+    monkeypatch.setattr(descent, "_patience", lambda device: patience)
+    sizes: list[int] = []
+
+    def run(leave: bool) -> tuple[Tensor, dict[str, Tensor] | None]:
+        ours, trace, calls = leaf(), Trace(every=1), 0
+
+        def stopped(values: dict[str, Tensor]) -> Tensor:
+            nonlocal calls
+            calls += 1
+            return torch.tensor([calls >= 14, calls == 5, False])
+
+        def part(places: Tensor, variables: list[Tensor]) -> Callable[[], dict[str, Tensor]]:
+            def some() -> dict[str, Tensor]:
+                sizes.append(len(places))
+                return terms(variables[0], GOALS[places])
+
+            return some
+
+        descend([ours], lambda: terms(ours), WEIGHTS, 25, 0.01, None, stopped, trace, part=part if leave else None)
+        return ours.detach(), trace.table()
+
+    (left, traced), (stayed, _) = run(leave=True), run(leave=False)
+    assert torch.equal(left, stayed)
+    assert sizes == ([2] * 9 + [1] * 11 if patience == 1 else [2] * 10 + [1] * 4)
+    assert traced is not None and traced["square"].shape == (25, 3)
+    assert torch.equal(traced["square"][20:, 1], traced["square"][20, 1].expand(5))
+
+
+def test_scales_are_factors_of_the_steps():
+    ours, plain, factors = leaf(), leaf(), torch.rand(1, 5, dtype=torch.float64) + 0.5
+    descend([ours], lambda: terms(ours), WEIGHTS, 1, 0.01, scales=[factors])
+    descend([plain], lambda: terms(plain), WEIGHTS, 1, 0.01)
+    torch.testing.assert_close(ours, plain * factors, rtol=1e-12, atol=0)
+
+
 def test_it_ends_with_the_last_image():
     ours, free = leaf(), leaf()
     calls: list[int] = []
@@ -149,3 +189,11 @@ def test_the_projectors_ramp():
     assert [ramp(t, 100) for t in (0, 1, 2, 5, 50, 75)] == pytest.approx([0, 0.2, 0.4, 1, 1, 1])
     assert ramp(90, 100) == pytest.approx(0.5 - 0.5 * math.cos(math.pi * 0.4), abs=1e-6)
     assert ramp(99, 100) == pytest.approx(0.5 - 0.5 * math.cos(math.pi * 0.04), abs=1e-6)
+
+
+def test_the_cosine_schedule():
+    rates = [cosine(t, 100) for t in range(100)]
+    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert rates[5] == pytest.approx(0.5 + 0.5 * math.cos(math.pi / 96))
+    assert rates[5:] == sorted(rates[5:], reverse=True) and 0 < rates[-1] < 1e-3
+    assert cosine(0, 1) == 1.0

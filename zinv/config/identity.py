@@ -24,6 +24,11 @@ NOT_COUNTED: Final[dict[str, tuple[str, ...]]] = {
 }
 """Settings that name no run: where images lie, which (more extend a run), what is said of them, how many at once."""
 
+LATER: Final[dict[str, dict[str, Value]]] = {
+    "method": {"schedule": "constant", "optimiser": "adam", "precondition": "none"},
+}
+"""Settings that count where they are not these, so that runs from before there were any keep their names."""
+
 
 def identity(config: Config) -> dict[str, Any]:
     """What moves a number of a run: parts by class and settings, weights by sha256, seed and precision.
@@ -130,7 +135,7 @@ def _content(group: str, entry: Mapping[str, Any], key: str) -> dict[str, Any]:
     for name, argument in known.items():
         if members and name == members.options and members.names in known:
             content[name] = {k: _content(members.group, v, f"{key}.{name}.{k}") for k, v in entry[name].items()}
-        elif name not in NOT_COUNTED.get(group, ()):
+        elif name not in NOT_COUNTED.get(group, ()) and (name, entry[name]) not in LATER.get(group, {}).items():
             content[name] = _counted(entry[name], argument.annotation)
     return content
 

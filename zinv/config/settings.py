@@ -40,11 +40,12 @@ class LoaderSettings:
     """How images are loaded; every data source has these beside its own arguments. They change no result.
 
     Args:
-        batch_size: images inverted at a time on each device.
+        batch_size: images inverted at a time on each device; `auto`: as many as fit into free memory, 32 at most.
+            Whatever it is, a batch that does not fit is halved.
         num_workers: processes that load images; 0 loads in the main process.
     """
 
-    batch_size: Count = 1
+    batch_size: Count | Literal["auto"] = 1
     num_workers: Whole = 0
 
 
@@ -72,9 +73,12 @@ class RunTrainer(TrainerSettings):
     Args:
         precision: of synthesis and loss networks while images are inverted; it counts in the name of a run. Codes,
             losses, sums, results and metrics are float32 whatever it is. tf32 is for NVIDIA's GPUs alone.
+        step: how a descent's steps are made: operator by operator, replayed as a CUDA graph, or compiled by torch. What
+            does not work is done plainly, with a line that says why. It moves numbers by rounding, as devices do.
     """
 
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    step: Literal["plain", "graph", "compile"] = "plain"
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class ImageModule(L.LightningDataModule):
     Args:
         source: the images.
         finished: gives the ids that are done.
-        batch_size: images a batch on each rank.
+        batch_size: images a batch on each rank, or what tells it; then rank 0 asks, once, before the first batch.
         num_workers: processes that read ahead on each rank.
         shared: with other runs; by default the images are this run's alone.
     """
@@ -37,7 +37,7 @@ class ImageModule(L.LightningDataModule):
         self,
         source: DataSource,
         finished: Callable[[], Collection[str]] = set,
-        batch_size: int = 1,
+        batch_size: int | Callable[[], int] = 1,
         num_workers: int = 0,
         shared: Shared | None = None,
     ) -> None:
@@ -60,13 +60,16 @@ class ImageModule(L.LightningDataModule):
         num_ranks, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
         if num_ranks > len(self.source):
             raise DataError(f"trainer.devices={num_ranks}: there are only {len(self.source)} images.")
-        left = self.left() if rank == 0 else []
+        left, size = (self.left(), self._size()) if rank == 0 else ([], 0)
         if self.trainer and num_ranks > 1:
-            left = self.trainer.strategy.broadcast(left)
-        batches: Dataset[Batch] = RankBatches(self.source, left, self.batch_size, num_ranks, rank)
+            left, size = self.trainer.strategy.broadcast((left, size))
+        batches: Dataset[Batch] = RankBatches(self.source, left, size, num_ranks, rank)
         if self.shared:
-            batches = ClaimedBatches(self.source, shares(left, num_ranks, rank), *self.shared, self.batch_size)
+            batches = ClaimedBatches(self.source, shares(left, num_ranks, rank), *self.shared, size)
         return DataLoader(batches, batch_size=None, num_workers=self.num_workers)
+
+    def _size(self) -> int:
+        return self.batch_size() if callable(self.batch_size) else self.batch_size
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """Batches of this rank."""

@@ -22,6 +22,11 @@ Prepared = Tensor | tuple[Tensor, ...]
 """What a term computes of its target once a batch; each tensor's first axis is the image."""
 
 
+def rows_of(prepared: Prepared, places: Tensor) -> Prepared:
+    """What is prepared of some of the images."""
+    return prepared[places] if isinstance(prepared, Tensor) else tuple(x[places] for x in prepared)
+
+
 class LossTerm(nn.Module, ABC):
     """One number an image; its network, if any, is frozen.
 

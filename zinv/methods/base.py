@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,8 +18,10 @@ from zinv.editing.moves import Move
 from zinv.errors import ConfigError, StoreError
 from zinv.generators.base import Generator
 from zinv.losses.base import Loss
-from zinv.methods.descent import Terms, Trace, weighted_sum
+from zinv.methods.acceleration import How, Terms, accelerated
+from zinv.methods.descent import Trace, weighted_sum
 from zinv.methods.inversion import Inversion
+from zinv.methods.memory import free_cache, out_of_memory
 from zinv.seeding import Rngs, image_rngs
 from zinv.spaces.base import LatentSpace
 
@@ -49,6 +52,8 @@ class Inverter(L.LightningModule, ABC):
         num_steps: updates of an image.
         seed: with an image's id, of all that is drawn for it.
         precision: of synthesis and loss networks while images are inverted; results are rendered in float32.
+        step_by: how steps are made: plainly, replayed as a CUDA graph or compiled.
+        fits: images that fit into memory at a time, once more have not.
         trace_every: steps between kept loss values; 0 keeps none.
         start: gives the inversions that a batch starts from; None: the space's own start.
         descends: False if there is nothing that could start anywhere.
@@ -58,6 +63,8 @@ class Inverter(L.LightningModule, ABC):
     num_steps: int
     seed: int = 0
     precision: Precision = "float32"
+    step_by: How = "plain"
+    fits: int | None = None
     trace_every: int = 0
     start: Callable[[Batch], Inversion] | None = None
     descends: bool = True
@@ -164,8 +171,29 @@ class Inverter(L.LightningModule, ABC):
         """Invert a batch under a Trainer; a rank that has nothing left passes."""
         if not batch.ids:
             return None
-        with precision(self.precision):
+        with precision(self.precision), accelerated(self.step_by):
+            parts = [self._invert_part(part) for part in batch.parts(self.fits or len(batch.ids))]
+        return parts[0] if len(parts) == 1 else Inversion.together(parts)
+
+    def _invert_part(self, batch: Batch) -> Inversion:
+        """Invert a batch, in halves where it takes more memory than there is.
+
+        Raises:
+            ConfigError: one image takes more.
+        """
+        try:
             return self.invert_batch(batch)
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            words = " ".join(str(error).split())[:200]
+        num = len(batch.ids)
+        if num == 1:
+            raise ConfigError(f"data.batch_size=1: one image takes more memory than there is ({words}).")
+        self.fits = -(-num // 2)
+        print(f"{num} images at a time take more memory than there is; {self.fits} from now on.", file=sys.stderr)
+        free_cache(batch.target.device)
+        return Inversion.together([self._invert_part(part) for part in batch.parts(self.fits)])
 
     def invert_batch(self, batch: Batch) -> Inversion:
         """Invert images by their names."""

@@ -6,6 +6,7 @@ F/W+(P_N) is `space=pnplus`, the paper's F/Z+ is `space=zplus`, F alone is `spac
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,8 +16,9 @@ from zinv.errors import WeightsError
 from zinv.generators.base import Generator, base_point
 from zinv.losses.base import Loss, Prepared
 from zinv.methods.base import Inverter, finished, first_code, keep_in_space
-from zinv.methods.descent import Trace, descend, weighted_sum
+from zinv.methods.descent import Trace, weighted_sum
 from zinv.methods.inversion import Inversion
+from zinv.methods.steps import Optimiser, Precondition, Steps, by_image, by_spread, check_precondition
 from zinv.networks.base_code import KIND, BaseCodeEncoder
 from zinv.seeding import Rngs
 from zinv.spaces.base import LatentSpace
@@ -39,6 +41,13 @@ class BDInvert(Inverter):
         base_weight: weight of the base code's distance from its start.
         size: side of the base code; by default max(8, min(16, R / 8)).
         encoder: weights of the base-code encoder E; "auto" finds the one trained for this generator.
+        schedule: of the rate: `constant`, or `cosine` with a warm-up of 5 %.
+        optimiser: `adam`, or `lbfgs` with a history and a line search an image.
+        precondition: what a variable's steps are multiplied by: `none`; the prior's `spread` of each coordinate; or
+            what lets unit moves of all rows and the base code change the `image` alike at the start.
+
+    Raises:
+        ConfigError: settings that exclude each other.
 
     >>> from zinv.generators.toy import toy_stylegan2
     >>> from zinv.seeding import image_rngs
@@ -58,9 +67,14 @@ class BDInvert(Inverter):
         base_weight: NonNegative = 10.0,
         size: Count | None = None,
         encoder: Weights = "auto",
+        schedule: Literal["constant", "cosine"] = "constant",
+        optimiser: Optimiser = "adam",
+        precondition: Precondition = "none",
     ) -> None:
         super().__init__(generator, space, loss)
-        self.num_steps, self.lr, self.base_weight = num_steps, lr, base_weight
+        check_precondition(precondition, optimiser)
+        self.num_steps, self.base_weight, self.precondition = num_steps, base_weight, precondition
+        self.steps = Steps(num_steps, lr, schedule, optimiser)
         self.point = base_point(generator, size, "method.size")
         self.above = generator.above(self.point)
         self.loss = loss.over(self.above, space)
@@ -97,16 +111,15 @@ class BDInvert(Inverter):
         code = code.to(target.dtype).clone().requires_grad_(self.space.optimised)
         feature = self._first_feature(first, start).clone().requires_grad_(True)
         trace = Trace(self.trace_every)
-        with torch.enable_grad():
-            descend(
-                [code, feature],
-                lambda: terms(code, feature),
-                weights,
-                self.num_steps,
-                self.lr,
-                after_step=lambda: keep_in_space(self.space, code),
-                trace=trace,
-            )
+        self.steps(
+            [code, feature],
+            lambda: terms(code, feature),
+            weights,
+            lambda: keep_in_space(self.space, code),
+            trace,
+            self._scales(code, feature, rngs),
+            steady=True,
+        )
         found = Inversion(code.detach(), base=(self.point, feature.detach()))
         return finished(found, lambda: terms(code, feature), weights, trace)
 
@@ -126,6 +139,13 @@ class BDInvert(Inverter):
         values = self.loss(self._image(code, feature), code, prepared)
         distance = (feature - first).square().flatten(1).mean(1)
         return values | {"space": self.space.penalty(self.above, code), "base": distance}
+
+    def _scales(self, code: Tensor, feature: Tensor, rngs: Rngs) -> list[Tensor] | None:
+        if self.precondition == "none":
+            return None
+        if self.precondition == "image":
+            return by_image([code, feature], lambda: self._image(code, feature), rngs)
+        return [by_spread(self.space.spread(self.above)).to(code), feature.new_ones(1)]
 
     def _first_feature(self, encoded: Tensor, start: Inversion | None) -> Tensor:
         """The start's base code, if it has one at this point, or the encoder's."""

@@ -8,8 +8,9 @@ from torch import Tensor
 from zinv import weights as weight_files
 from zinv.generators.base import Generator
 from zinv.losses.base import Loss
+from zinv.methods.acceleration import Terms
 from zinv.methods.base import Inverter, finished
-from zinv.methods.descent import Terms, Trace
+from zinv.methods.descent import Trace
 from zinv.methods.encoders import load_encoder
 from zinv.methods.inversion import Inversion
 from zinv.networks.latent_encoder import LatentEncoder

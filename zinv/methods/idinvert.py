@@ -94,6 +94,7 @@ class IDInvert(Inverter):
                 self.lr,
                 after_step=lambda: keep_in_space(self.space, code),
                 trace=trace,
+                steady=True,
             )
         found = Inversion(code.detach())
         return finished(found, lambda: terms(found.code), weights, trace)

@@ -112,6 +112,7 @@ class Inversion:
         whole = [replace(part, keeps_weights=True) for part in parts]
         joined = cls.join([part.image(i) for part in whole for i in range(len(part))])
         failures = [part.failures.get(i) for part in parts for i in range(len(part))]
+        notes = [part.notes.get(i) for part in parts for i in range(len(part))]
         steps = [part.steps for part in parts if part.steps is not None]
         return replace(
             joined,
@@ -119,6 +120,8 @@ class Inversion:
             losses={name: torch.cat([part.losses[name] for part in parts]) for name in parts[0].losses},
             trace=_traces([part.trace for part in parts if part.trace is not None]),
             steps=torch.cat(steps) if steps else None,
+            facts={name: torch.cat([part.facts[name] for part in parts]) for name in parts[0].facts},
+            notes={i: note for i, note in enumerate(notes) if note},
             failures={i: reason for i, reason in enumerate(failures) if reason},
         )
 

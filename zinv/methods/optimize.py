@@ -9,12 +9,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from zinv.errors import ConfigError
 from zinv.generators.base import Generator
 from zinv.losses.base import Loss, Prepared
 from zinv.losses.penalties import noise_penalty, whitened
 from zinv.methods.base import Inverter, finished, first_code, keep_in_space
-from zinv.methods.descent import Trace, descend, ramp, weighted_sum
+from zinv.methods.descent import Trace, weighted_sum
 from zinv.methods.inversion import Inversion
+from zinv.methods.steps import Optimiser, Precondition, Steps, by_image, by_spread, check_precondition
 from zinv.seeding import Rngs, randn
 from zinv.spaces.base import LatentSpace
 from zinv.values import NonNegative, Positive, Whole
@@ -36,6 +38,13 @@ class Optimize(Inverter):
         noise_weight: weight of their penalty.
         jitter: noise that each step adds to the code, in units of the space's spread; it fades over three quarters of
             the steps.
+        schedule: of the rate: `constant`, or `cosine` with a warm-up of 5 %.
+        optimiser: `adam`, or `lbfgs` with a history and a line search an image.
+        precondition: what a variable's steps are multiplied by: `none`; the prior's `spread` of each coordinate; or
+            what lets unit moves of all rows change the `image` alike at the start.
+
+    Raises:
+        ConfigError: settings that exclude each other.
 
     >>> from zinv.generators.toy import toy_stylegan2
     >>> from zinv.seeding import image_rngs
@@ -57,9 +66,18 @@ class Optimize(Inverter):
         noise: NoiseMaps = "fixed",
         noise_weight: NonNegative = 1e5,
         jitter: NonNegative = 0.0,
+        schedule: Literal["constant", "cosine"] = "constant",
+        optimiser: Optimiser = "adam",
+        precondition: Precondition = "none",
     ) -> None:
         super().__init__(generator, space, loss)
-        self.num_steps, self.lr, self.ramp = num_steps, lr, ramp
+        if ramp and schedule != "constant":
+            raise ConfigError(f"method.schedule={schedule}: method.ramp=true is a schedule of its own. Leave one out.")
+        check_precondition(precondition, optimiser)
+        self.num_steps, self.precondition = num_steps, precondition
+        self.steps = Steps(num_steps, lr, "ramp" if ramp else schedule, optimiser)
+        if optimiser == "lbfgs" and (jitter or noise != "fixed"):
+            raise ConfigError("method.optimiser=lbfgs: it needs a loss that stays the same; no jitter, no noise maps.")
         self.noise, self.noise_weight = noise, noise_weight
         self.jitter = jitter if space.optimised else 0.0
 
@@ -82,16 +100,15 @@ class Optimize(Inverter):
         code = code.to(target.dtype).clone().requires_grad_(self.space.optimised)
         maps, spread = self._draw_maps(rngs, target), self.space.spread(self.generator) if self.jitter else code
         trace, step = Trace(self.trace_every), itertools.count()
-        with torch.enable_grad():
-            descend(
-                [code, *maps],
-                lambda: terms(self._jittered(code, spread, next(step), rngs), maps),
-                weights,
-                self.num_steps,
-                self._rate if self.ramp else self.lr,
-                after_step=lambda: self._after_step(code, maps),
-                trace=trace,
-            )
+        self.steps(
+            [code, *maps],
+            lambda: terms(self._jittered(code, spread, next(step), rngs), maps),
+            weights,
+            lambda: self._after_step(code, maps),
+            trace,
+            self._scales(code, maps, rngs),
+            steady=not self.jitter,
+        )
         kept = tuple(x.detach() for x in maps) if self.noise == "kept" else ()
         found = Inversion(code.detach(), noise=kept or None)
         return finished(found, lambda: terms(found.code, kept), weights, trace)
@@ -107,8 +124,12 @@ class Optimize(Inverter):
         noise = {"noise": noise_penalty(maps)} if maps else {}
         return values | {"space": self.space.penalty(self.generator, code)} | noise
 
-    def _rate(self, step: int) -> float:
-        return self.lr * ramp(step, self.num_steps)
+    def _scales(self, code: Tensor, maps: Sequence[Tensor], rngs: Rngs) -> list[Tensor] | None:
+        if self.precondition == "none":
+            return None
+        if self.precondition == "image":
+            return by_image([code, *maps], lambda: self._image(code, maps), rngs)
+        return [by_spread(self.space.spread(self.generator)).to(code), *(code.new_ones(1) for _ in maps)]
 
     def _draw_maps(self, rngs: Rngs, like: Tensor) -> list[Tensor]:
         shapes = self.generator.noise_shapes if self.noise != "fixed" else ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Final
@@ -15,12 +15,14 @@ from zinv.data.sampler import Batch
 from zinv.editing.moves import Move
 from zinv.errors import ConfigError, StoreError, WeightsError, suggest
 from zinv.generators.base import Generator
-from zinv.losses.base import Loss
+from zinv.losses.base import Loss, Prepared, rows_of
+from zinv.methods.acceleration import Terms
 from zinv.methods.base import Inverter, finished
-from zinv.methods.descent import Terms, Trace, descend, weighted_sum
+from zinv.methods.descent import Trace, descend, weighted_sum
 from zinv.methods.inversion import Inversion
+from zinv.methods.memory import free_memory
 from zinv.methods.optimize import NoiseMaps, Optimize
-from zinv.methods.stacked import Needs, Painter, Stack, free_memory, probe
+from zinv.methods.stacked import Needs, Painter, Stack, probe
 from zinv.presets import preset_names
 from zinv.seeding import Rngs, image_rngs, randn
 from zinv.spaces.base import LatentSpace, prior_ws, truncate
@@ -204,23 +206,51 @@ class PTI(Inverter):
         tuned = {name: x.expand(num, *x.shape).clone().requires_grad_(True) for name, x in own.items()}
         painter, prepared = Painter(self.generator, self.space, pivot), self.loss.prepare(target)
         ws = self._ws(painter.generator, pivot.code)
-        local = self._locality(painter, pivot, ws, rngs) if self.locality and ws is not None else None
         watch, trace = _Watch(self.stop_at, self.loss.weights, target, bool(self.shared)), Trace(self.trace_every)
 
         def each() -> dict[str, Tensor]:
             return {name: x.expand(len(target), *x.shape[1:]) for name, x in tuned.items()}
 
-        def terms() -> dict[str, Tensor]:
-            image = painter.stacked(each(), pivot, None if self.tune_mapping else ws)
-            return self.loss(image, pivot.code, prepared) | ({"locality": local(each())} if local else {})
+        def terms_of(places: Tensor, weights: Sequence[Tensor]) -> Callable[[], Terms]:
+            some = Inversion.join([pivot.image(i) for i in places.tolist()])
+            seen = {name: rows_of(x, places) for name, x in prepared.items()}
+            own, rest = dict(zip(tuned, weights, strict=True)), [rngs[i] for i in places.tolist()]
+            return self._tuning(painter, lambda: own, some, seen, None if ws is None else ws[places], rest)
 
         weights = {**self.loss.weights, "locality": self.locality}
         with torch.enable_grad():
-            descend([*tuned.values()], terms, weights, self.num_steps, self.lr, stopped=watch, trace=trace)
+            descend(
+                [*tuned.values()],
+                self._tuning(painter, each, pivot, prepared, ws, rngs),
+                weights,
+                self.num_steps,
+                self.lr,
+                stopped=watch,
+                trace=trace,
+                part=None if self.shared else terms_of,
+            )
         differences = {name: (x.detach() - own[name]).half() for name, x in each().items()}
         found = replace(pivot, weights=differences, generator=self.generator.sha256, steps=watch.steps)
         found = finished(found, lambda: self.loss(self.reconstruct(found), found.code, prepared), weights, trace)
         return replace(found, keeps_weights=self.keep_weights, failures=watch.failures(found.losses["total"]))
+
+    def _tuning(
+        self,
+        painter: Painter,
+        each: Callable[[], Stack],
+        pivot: Inversion,
+        prepared: Mapping[str, Prepared],
+        ws: Tensor | None,
+        rngs: Rngs,
+    ) -> Callable[[], Terms]:
+        """What the weights of some images are tuned on."""
+        local = self._locality(painter, pivot, ws, rngs) if self.locality and ws is not None else None
+
+        def terms() -> dict[str, Tensor]:
+            image = painter.stacked(each(), pivot, None if self.tune_mapping else ws)
+            return self.loss(image, pivot.code, prepared) | ({"locality": local(each())} if local else {})
+
+        return terms
 
     def _locality(self, painter: Painter, pivot: Inversion, ws: Tensor, rngs: Rngs) -> Callable[[Stack], Tensor]:
         """From tuned weights to the loss `(N,)` of new picture against old at `w_p + a (w - w_p) / |w - w_p|`."""

@@ -160,6 +160,7 @@ class SAM(Inverter):
                 lambda step: self.lr * ramp(step, self.num_steps),
                 after_step=lambda: keep_in_space(self.space, code),
                 trace=trace,
+                steady=self.noise == "fixed",
             )
         edits = self._edits([x.detach() for x in changes], layers.masks)
         found = Inversion(

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -105,13 +102,3 @@ class _Kept:
         storage = x.untyped_storage()
         self.sizes[storage.data_ptr()] = storage.nbytes()
         return x
-
-
-def free_memory(device: torch.device) -> float:
-    """Bytes: 80 % of what is free on a GPU, half of what is free in a computer's memory."""
-    if device.type == "cuda":
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return 0.8 * (torch.cuda.mem_get_info(device)[0] + unused)
-    memory = Path("/proc/meminfo")
-    found = re.search(r"MemAvailable: +(\d+) kB", memory.read_text()) if memory.is_file() else None
-    return 0.5 * (1024 * int(found[1]) if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
