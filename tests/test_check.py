@@ -223,7 +223,7 @@ def test_it_prints_a_line_a_promise(cli: Cli):
     said = cli("check zinv.spaces.z.Z")
     assert said.status == 0
     lines = said.out.splitlines()
-    assert lines[0] == "zinv.spaces.z.Z on the toy generator:"
+    assert lines[0] == "zinv.spaces.z.Z on the toy StyleGAN2:"
     assert lines[1] == "  ok      Label, coordinates and shapes are told"
     assert lines[-1] == "zinv.spaces.z.Z: every promise is kept."
     said = cli("check zinv_test_check.Far")
@@ -231,7 +231,7 @@ def test_it_prints_a_line_a_promise(cli: Cli):
     assert (
         "  BROKEN  Starts lie in the space, and retracting twice is retracting once (the start, retracted: " in said.out
     )
-    assert said.out.splitlines()[-1] == "zinv_test_check.Far: 2 promises are broken."
+    assert said.out.splitlines()[-1] == "zinv_test_check.Far: 4 promises are broken."
     said = cli("check zinv_test_check.Fails")
     assert said.status == 1 and "  BROKEN  It can be used at all (KeyError: 'nothing')" in said.out
 

@@ -111,7 +111,7 @@ def test_a_training_is_named_by_its_pictures_and_not_by_where_they_lie(tmp_path:
     ("overrides", "words"),
     [
         (["data=toy", "data.resolution=32"], "data.resolution=32: the generator makes pictures of 16 pixels."),
-        (["data=toy", "data.num=3"], "model.batch_size=4: more than the data have pictures, 3."),
+        (["data=toy", "data.num=3"], "model.batch_size=4: more than the data have pictures to train on, 3."),
         (["data=folder", "data.path=nowhere"], "data.path=nowhere: there is no such folder."),
         (["data=toy", "data.batch_size=8"], "data.batch_size: zinv train loads batches by model.batch_size and "),
     ],

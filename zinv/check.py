@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -33,6 +34,7 @@ from zinv.segmentation.base import Segmentation
 from zinv.spaces.z import ZPlus
 
 TOY = {"generator": "toy", "space": "zplus", "data": "toy", "loss": "pixel", "protocol": "pixel", "trainer": "cpu"}
+TOYS = {"toy": "the toy StyleGAN2", "toy_stylegan1": "the toy StyleGAN1"}
 FEW_STEPS = 3
 Start = Callable[[], Contract]
 
@@ -111,24 +113,26 @@ def _config(group: str, name: str, **others: str) -> Config:
 
 
 def space_contracts(name: str) -> Iterator[tuple[str, Start]]:
-    """A space on the toy generator, and above a base code of it."""
-    config = _config("space", name)
-    generator: Generator = build(config, "generator")
-    yield f"{name} on the toy generator", partial(SpaceContract, build(config, "space"), generator)
-    point = base_point(generator)
-    with torch.no_grad():
-        ws = generator.w_avg.expand(len(IDS), generator.num_ws, -1)
-        base = (point, generator.features(generator.affine(ws), [point])[point])
-    yield f"{name} above its base code", partial(SpaceContract, build(config, "space"), generator.above(point), base)
+    """A space on the toy generators, and above base codes of them."""
+    for toy, words in TOYS.items():
+        config = _config("space", name, generator=toy)
+        generator: Generator = build(config, "generator")
+        yield f"{name} on {words}", partial(SpaceContract, build(config, "space"), generator)
+        point = base_point(generator)
+        with torch.no_grad():
+            ws = generator.w_avg.expand(len(IDS), generator.num_ws, -1)
+            base = (point, generator.features(generator.affine(ws), [point])[point])
+        above = f"{name} above its base code"
+        yield above, partial(SpaceContract, build(config, "space"), generator.above(point), base)
 
 
 def method_contracts(name: str) -> Iterator[tuple[str, Start]]:
-    """A method in every space."""
-    for space in preset_names("space"):
-        config = _config("method", name, space=space)
+    """A method in every space, on the toy generators."""
+    for (toy, words), space in itertools.product(TOYS.items(), preset_names("space")):
+        config = _config("method", name, space=space, generator=toy)
         config["method"] |= {key: FEW_STEPS for key in config["method"] if key.endswith("_steps")}
         parts = {group: build(config, group) for group in ("generator", "space", "loss")}
-        yield f"{name} in {space}", partial(MethodContract, build(config, "method", **parts))
+        yield f"{name} in {space} on {words}", partial(MethodContract, build(config, "method", **parts))
 
 
 def generator_contracts(name: str) -> Iterator[tuple[str, Start]]:

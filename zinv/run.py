@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +39,7 @@ from zinv.inverting import StoreWriter, quiet, stoppable
 from zinv.methods.base import Inverter
 from zinv.methods.fitting import images_that_fit
 from zinv.metrics.protocol import Protocol
-from zinv.ranks import Ranks
+from zinv.ranks import Ranks, forget_peak, peak_memory
 from zinv.scoring import score_images
 
 NUM_DRAWN: Final = 8
@@ -313,20 +311,6 @@ def check_devices(num_devices: int, num_images: int) -> None:
     """More processes than images is a mistake."""
     if num_devices > num_images:
         raise DataError(f"trainer.devices={num_devices}: there are only {num_images} images.")
-
-
-def forget_peak(device: torch.device) -> None:
-    """Begin anew with a GPU's peak: several runs may share a process."""
-    if device.type == "cuda" and torch.cuda.is_initialized():
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def peak_memory(device: torch.device) -> int:
-    """Bytes of this process: of its GPU's allocator since `forget_peak`, or resident since the process began."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
 
 
 def device_name(device: torch.device) -> str:

@@ -112,6 +112,10 @@ def test_what_is_found_by_what_it_says_of_itself_needs_no_name(lab: Path, monkey
     said["generator"] = weights.sha256(lab / "weights" / "net.safetensors")
     weights.write(lab / "weights" / "other.safetensors", {"a": torch.zeros(1)}, said)
     assert missing_needs(experiment) == []
+    write(lab, f"rows: [{{space: ball}}]\nneeds: [{need[:-1]}, space: W+}}]")
+    assert [need.space for need in missing_needs(find_experiment("mine"))] == ["W+"]
+    weights.write(lab / "weights" / "other.safetensors", {"a": torch.zeros(1)}, {**said, "space": "W+"})
+    assert missing_needs(find_experiment("mine")) == []
 
 
 @pytest.mark.parametrize(
@@ -123,7 +127,7 @@ def test_what_is_found_by_what_it_says_of_itself_needs_no_name(lab: Path, monkey
         ("rows: [{seed: 0}]\ncontrasts: [{row: a, against: b, metic: mse}]", r"contrasts\[0\].metic: no such key."),
         ("rows: [{seed: 0}]\ncontrasts: [{row: a, against: b}]", r"contrasts\[0\].metric: give a str."),
         ("rows: [{seed: 0}]\ncontrasts: [{row: a, against: b, metric: mse, direction: up}]", "direction=up: unknown"),
-        ("rows: [{seed: 0}]\nneeds: [file]", r"needs\[0\]=file: not a mapping of file, command, kind, of."),
+        ("rows: [{seed: 0}]\nneeds: [file]", r"needs\[0\]=file: not a mapping of file, command, kind, of, space."),
         ("rows: [{seed: 0}]\ncontrol: {plain: a}", "control.row: give a str."),
         ("rows: [{seed: 0}]\ncontrol: [a]", r"control=\[a\]: not a mapping of row, plain, full, metric."),
         ("rows: [{seed: 0}", "not a readable YAML file"),

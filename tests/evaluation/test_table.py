@@ -1,3 +1,4 @@
+import json
 import math
 from dataclasses import replace
 
@@ -8,8 +9,8 @@ from scipy import stats
 from tests.evaluation.conftest import PROTOCOL, table_row
 from zinv.errors import ProtocolError
 from zinv.evaluation.records import write_records
-from zinv.evaluation.rows import Row
-from zinv.evaluation.table import BOLD, STAR, Cell, indistinguishable, labels, make_table, pivot
+from zinv.evaluation.rows import Row, _memory
+from zinv.evaluation.table import BOLD, MEMORY, STAR, Cell, indistinguishable, labels, make_table, pivot
 
 
 def column(table, text):
@@ -61,6 +62,15 @@ def test_extras_show_what_runs_know(rows):
     ]
     table = make_table(with_start, extras=["start", "seconds"])
     assert [head.text for head in table.heads][-2:] == ["start", "s/image"] and table.rows[0][-1].text == "1.5"
+
+
+def test_memory_is_the_most_of_all_starts_and_processes(rows, tmp_path):
+    starts = [{"peak_memory_bytes": [2 * 10**9, 10**9]}, {"peak_memory_bytes": [15 * 10**8]}, {}]
+    (tmp_path / "run.json").write_text(json.dumps({"starts": starts}))
+    memory = _memory(tmp_path / "run.json")
+    table = make_table([replace(rows[0], memory=memory), rows[1]], extras=["memory"])
+    assert [cell.text for cell in column(table, "GB")] == ["2", "–"] and MEMORY in table.notes
+    assert MEMORY not in make_table(rows, extras=["memory"]).notes
 
 
 def test_missing_values_are_counted_not_skipped(rows):

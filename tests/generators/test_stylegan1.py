@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zinv.check import broken
 from zinv.config import build, compose
-from zinv.contracts import IDS, Contract, GeneratorContract, MethodContract, SpaceContract
+from zinv.contracts import IDS, Contract, GeneratorContract, SpaceContract
 from zinv.data.sources import Toy
 from zinv.errors import CheckpointError, ConfigError
 from zinv.generators import FeatureEdit, Styles, load_generator
@@ -431,19 +431,6 @@ def few_samples() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("zinv.spaces.statistics.NUM", 20_000)
         yield
-
-
-@pytest.mark.parametrize("name", SPACES)
-@pytest.mark.parametrize("point", [None, "b8.conv0"])
-def test_every_space_keeps_its_contract(name: str, point: str | None):
-    space: LatentSpace = build(compose([f"space={name}", "generator=toy_stylegan1"]), "space")
-    assert kept(space_contract(space, toy_stylegan1(), point)) == {}
-
-
-@pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("space", SPACES)
-def test_every_method_keeps_its_contract_in_every_space(name: str, space: str):
-    assert kept(MethodContract(inverter(name, space, "method.num_steps=3"))) == {}
 
 
 def losses(name: str, space: str, num_steps: int, *overrides: str) -> Tensor:

@@ -176,11 +176,11 @@ def test_a_state_goes_on_elsewhere_but_not_in_another_architecture(tmp_path: Pat
 def test_both_players_gradients_are_autograds_through_a_pass_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     trainee, found = tiny().float(), {}
 
-    def keep(which: int, loss: Tensor) -> None:
+    def keep(trainee: GeneratorTraining, which: int, loss: Tensor) -> None:
         player = (trainee.g, trainee.d)[which]
         found[which] = torch.autograd.grad(loss, list(player.parameters()), allow_unused=True, retain_graph=True)
 
-    monkeypatch.setattr(trainee, "_update", keep)
+    monkeypatch.setattr("zinv.training.generator.update", keep)
     monkeypatch.setattr(trainee, "log_dict", lambda values: None)
     images = torch.stack([Toy(4).image(i) for i in range(4)])
     torch.manual_seed(0)
@@ -271,7 +271,7 @@ def test_mirrored_pictures_are_asked_for_and_the_same_at_each_call(tmp_path: Pat
     ("options", "kind", "message"),
     [
         ({"data": Toy(10, 32)}, DataError, "data.resolution=32: the generator makes pictures of 16 pixels."),
-        ({"data": Toy(3)}, DataError, "model.batch_size=4: more than the data have pictures, 3."),
+        ({"data": Toy(3)}, DataError, "model.batch_size=4: more than the data have pictures to train on, 3."),
         ({"channels": (8, 8)}, ConfigError, "model.channels=[8,8]: widths at 4 to 8 pixels, but model.resolution=16."),
     ],
 )

@@ -29,9 +29,9 @@ from zinv.spaces.s import S
 from zinv.spaces.w import W, WPlus
 from zinv.spaces.z import Z, ZPlus
 from zinv.training.base import Batch
-from zinv.training.encoding import r1
 from zinv.training.fit import fit
 from zinv.training.latent_encoder import LatentEncoderTraining, delta_term
+from zinv.training.players import r1
 
 SMALL = {"widths": (4, 4, 8, 8), "units": (1, 1, 1, 1), "head": 8, "progressive_from": 2, "progressive_every": 1}
 STEPS = {"num_steps": 6, "batch_size": 4, "r1_every": 2}

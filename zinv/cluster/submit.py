@@ -237,8 +237,12 @@ def _stored(place: Path) -> dict[str, object]:
 
 
 def _batch_size(one: Progress) -> int | None:
-    """The batch of the next try: half of the last one's after it ran out of memory, else the same."""
-    before = one.batch_size or int(one.job.config.get("data", {}).get("batch_size", 1))
+    """The batch of the next try: half of the last one's after it ran out of memory, else the same.
+
+    What chose its batch itself takes one image at a time then.
+    """
+    asked = one.job.config.get("data", {}).get("batch_size", 1)
+    before = one.batch_size or (1 if asked == "auto" else int(asked))
     return max(1, before // 2) if one.reason == "memory" else one.batch_size
 
 

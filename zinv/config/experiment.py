@@ -28,12 +28,14 @@ class Need:
         command: what makes it, such as `train model=…`.
         kind: where parts find it by what it says of itself: its kind, such as `base code encoder`; any name will do.
         of: then, the weight file of the generator that it was made for.
+        space: then, the label of the space that it was made for, such as `W+`, if it is for one.
     """
 
     file: str
     command: str
     kind: str | None = None
     of: str | None = None
+    space: str | None = None
 
 
 @dataclass(frozen=True)
@@ -212,17 +214,18 @@ def _is_there(need: Need) -> bool:
         weights.find(need.file)
         return True
     except WeightsError:
-        return need.of is not None and _is_found(need.kind, need.of)
+        return need.of is not None and _is_found(need)
 
 
-def _is_found(kind: str | None, of: str) -> bool:
-    """Whether a weight file of any name says that it is of this kind and made for this generator."""
+def _is_found(need: Need) -> bool:
+    """Whether a weight file of any name says that it is of this kind, and for this generator and space."""
     from zinv import weights
 
     try:
-        wanted = {"kind": kind, "generator": weights.sha256(weights.find(of))}
+        wanted = {"kind": need.kind, "generator": weights.sha256(weights.find(str(need.of)))}
     except WeightsError:
         return False
+    wanted |= {"space": need.space} if need.space else {}
     return any(wanted.items() <= weights.metadata(weights.find(name)).items() for name in weights.names())
 
 

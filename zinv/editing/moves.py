@@ -77,7 +77,7 @@ class Move:
         return cls(tuple(((direction, strength),) for strength in strengths), rule)
 
     def __call__(self, space: LatentSpace, view: Generator, code: Tensor) -> Tensor:
-        """Moved codes `(N, *K)`.
+        """Moved codes `(N, *K)`; one that all its steps leave where it is stays the same, bit by bit.
 
         Args:
             space: of the codes.
@@ -86,7 +86,10 @@ class Move:
         """
         start = torch.stack([self._start(space, view, x, steps) for x, steps in zip(code, self.steps, strict=True)])
         delta = torch.stack([_delta(space, view, x, steps) for x, steps in zip(code, self.steps, strict=True)])
-        return self._truncated(view, self._moved(space, view, start, delta))
+        moved = self._moved(space, view, start, delta)
+        still = ((delta == 0) & (start == code)).flatten(1).all(1)  # a code that stays is not even rounded
+        moved = torch.where(still.view(-1, *[1] * (code.dim() - 1)), code, moved)
+        return self._truncated(view, moved)
 
     def check(self, space: LatentSpace, view: Generator) -> None:
         """Raise an error if it cannot be made with the codes of a space on a generator or view; see `Direction`."""

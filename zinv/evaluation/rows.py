@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ class Row:
         header: what the records file says of itself.
         records: its rows, an image each.
         seconds: mean time of an image, if it was taken.
+        memory: most bytes that one of its processes had, if that was taken.
         folder: of the run, if it was read from one.
         rerun: the same cell run again with another seed, on some of the images.
         num_rerun: how many images were to be run again; with 0 there is no floor.
@@ -36,6 +38,7 @@ class Row:
     header: Header
     records: pd.DataFrame
     seconds: float | None = None
+    memory: int | None = None
     folder: Path | None = None
     rerun: Row | None = None
     num_rerun: int = 0
@@ -51,8 +54,9 @@ class Row:
         """
         file = Path(path) / "records.csv" if Path(path).is_dir() else Path(path)
         header, records = read_records(file)
-        row = cls(header, records, _seconds(file.parent / "times.csv", set(records["image"])), file.parent)
-        return _with_edits(row, file.parent / FILE)
+        folder = file.parent
+        seconds = _seconds(folder / "times.csv", set(records["image"]))
+        return _with_edits(cls(header, records, seconds, _memory(folder / "run.json"), folder), folder / FILE)
 
     @property
     def label(self) -> str:
@@ -223,3 +227,9 @@ def _seconds(path: Path, images: set[str]) -> float | None:
     times = pd.read_csv(path, dtype={"image": str})
     known = times[times["image"].isin(images)].get("seconds", pd.Series(dtype=float)).dropna()
     return float(known.mean()) if len(known) else None
+
+
+def _memory(path: Path) -> int | None:
+    """Over all starts of a run and their processes."""
+    starts = json.loads(path.read_text(encoding="utf-8")).get("starts", ()) if path.is_file() else ()
+    return max((size for start in starts for size in start.get("peak_memory_bytes", ())), default=None)

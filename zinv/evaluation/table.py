@@ -16,11 +16,12 @@ from zinv.evaluation.records import MetricInfo
 from zinv.evaluation.rows import Row, comparable, difference_p
 from zinv.statistics import Interval, holm
 
-Extra = Literal["n", "missing", "edits", "steps", "start", "truncation", "scalars", "seconds"]
+Extra = Literal["n", "missing", "edits", "steps", "start", "truncation", "scalars", "seconds", "memory"]
 EXTRAS: Final[tuple[Extra, ...]] = ("n", "missing", "edits", "steps", "start", "truncation", "scalars")
 ALPHA: Final = 0.05
 BOLD: Final = f"Bold: the best, and all that a paired t-test does not tell from it (Holm, {ALPHA})."
 EDITED: Final = "Edited: an image's mean over its edits but those of strength 0; a missing face scores 0."
+MEMORY: Final = "GB: the most memory that a process of the run had, networks and its whole batch of images included."
 STAR: Final = "* The loss descends on the same network."
 INTERVAL: Final = "Mean over images ± half of its 95 % t-interval."
 
@@ -91,7 +92,8 @@ def make_table(
     parts += [column for extra in extras if (column := _extra_column(rows, extra, metrics))]
     heads = tuple(head for head, _ in parts)
     cells = tuple(zip(*(column for _, column in parts), strict=True))
-    return Table(heads, cells, notes(rows, metrics, median, asked))
+    memory = (MEMORY,) if "memory" in extras and any(row.memory for row in rows) else ()
+    return Table(heads, cells, (*notes(rows, metrics, median, asked), *memory))
 
 
 def pivot(rows: Sequence[Row], column: str, common: bool = False) -> Table:
@@ -233,7 +235,7 @@ def _interval_cell(interval: Interval, digits: int, bold: bool = False, star: bo
 
 def _extra_column(rows: Sequence[Row], extra: Extra, metrics: Sequence[MetricInfo]) -> tuple[Head, list[Cell]] | None:
     texts = [_extra(row, extra, metrics) for row in rows]
-    head = {"seconds": "s/image"}.get(extra, extra)
+    head = {"seconds": "s/image", "memory": "GB"}.get(extra, extra)
     return (Head(head), [Cell(text or "–") for text in texts]) if any(texts) else None
 
 
@@ -246,6 +248,8 @@ def _extra(row: Row, extra: Extra, metrics: Sequence[MetricInfo]) -> str:
         return row.num_edits
     if extra == "seconds":
         return "" if row.seconds is None else f"{row.seconds:.3g}"
+    if extra == "memory":
+        return "" if row.memory is None else f"{row.memory / 1e9:.3g}"
     return _words(row.setting("num_steps" if extra == "steps" else extra))
 
 

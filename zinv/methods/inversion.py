@@ -67,6 +67,19 @@ class Inversion:
         """The images from one to before another, as they are stored."""
         return Inversion.join([self.image(i) for i in range(first, min(last, len(self)))])
 
+    def one(self, index: int) -> Inversion:
+        """An image, with its losses and trace."""
+        part = slice(index, index + 1)
+        trace = {name: x if name == "step" else x[:, part] for name, x in (self.trace or {}).items()}
+        return replace(
+            replace(self, keeps_weights=True).part(index, index + 1),
+            keeps_weights=self.keeps_weights,
+            losses={name: x[part] for name, x in self.losses.items()},
+            trace=trace or None,
+            steps=None if self.steps is None else self.steps[part],
+            failures={0: self.failures[index]} if index in self.failures else {},
+        )
+
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by the names that they are stored under."""
         named = {"code": self.code}

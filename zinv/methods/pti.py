@@ -13,24 +13,23 @@ from torch import Tensor
 
 from zinv.data.sampler import Batch
 from zinv.editing.moves import Move
-from zinv.errors import ConfigError, StoreError, WeightsError, suggest
+from zinv.errors import ConfigError, StoreError, WeightsError
 from zinv.generators.base import Generator
 from zinv.losses.base import Loss, Prepared, rows_of
 from zinv.methods.acceleration import Terms
 from zinv.methods.base import Inverter, finished
-from zinv.methods.descent import Trace, descend, weighted_sum
+from zinv.methods.descent import Trace, descend
 from zinv.methods.inversion import Inversion
 from zinv.methods.memory import free_memory
 from zinv.methods.optimize import NoiseMaps, Optimize
 from zinv.methods.stacked import Needs, Painter, Stack, probe
-from zinv.presets import preset_names
+from zinv.methods.watch import Watch, thresholds
 from zinv.seeding import Rngs, image_rngs, randn
 from zinv.spaces.base import LatentSpace, prior_ws, truncate
 from zinv.values import Count, NonNegative, Positive, Whole
 
 PIVOT_STEPS: Final = 450
 COPIES: Final = 6  # of an image's weights: themselves, the gradient, Adam's two moments, two of its temporary tensors
-DIVERGED: Final = 2.0  # times the loss at the pivot
 
 
 class PTI(Inverter):
@@ -98,7 +97,7 @@ class PTI(Inverter):
         first, steps = loss.pivot or loss, PIVOT_STEPS if pivot_steps is None else pivot_steps
         self.projector = Optimize(generator, space, first, steps, pivot_lr, True, noise, noise_weight, jitter)
         self.locality, self.locality_distance, self.locality_psi = locality, locality_distance, locality_psi
-        self.stop_at = _thresholds(stop_at or {}, loss)
+        self.stop_at = thresholds(stop_at or {}, loss)
         self.tune_mapping, self.shared, self.keep_weights = tune_mapping, shared, keep_weights
         self._group: tuple[list[str], Inversion] | None = None
         self.images_at_once, self.memory = images_at_once, memory
@@ -148,7 +147,7 @@ class PTI(Inverter):
             start = self.start(batch) if self.start else None
             self._group = batch.ids, self.invert(batch.target, image_rngs(self.seed, batch.ids), start)
         ids, found = self._group
-        return _one(found, ids.index(name))
+        return found.one(ids.index(name))
 
     def _person(self, name: str) -> str:
         assert self.shared
@@ -206,7 +205,7 @@ class PTI(Inverter):
         tuned = {name: x.expand(num, *x.shape).clone().requires_grad_(True) for name, x in own.items()}
         painter, prepared = Painter(self.generator, self.space, pivot), self.loss.prepare(target)
         ws = self._ws(painter.generator, pivot.code)
-        watch, trace = _Watch(self.stop_at, self.loss.weights, target, bool(self.shared)), Trace(self.trace_every)
+        watch, trace = Watch(self.stop_at, self.loss.weights, target, bool(self.shared)), Trace(self.trace_every)
 
         def each() -> dict[str, Tensor]:
             return {name: x.expand(len(target), *x.shape[1:]) for name, x in tuned.items()}
@@ -301,55 +300,3 @@ def steps_towards(away: Tensor, distance: Tensor) -> Tensor:
     tensor([[6., 8.]])
     """
     return away * (distance / away.flatten(1).norm(dim=1)).view(-1, *[1] * (away.dim() - 1))
-
-
-def _thresholds(stop_at: Mapping[str, float], loss: Loss) -> dict[str, float]:
-    known = {*loss.weights, *preset_names("term")}
-    for name, value in stop_at.items():
-        if name not in known:
-            raise ConfigError(f"method.stop_at.{name}={value}: there is no such term. {suggest(name, known)}")
-    return {name: value for name, value in stop_at.items() if name in loss.weights}
-
-
-def _one(found: Inversion, index: int) -> Inversion:
-    """An image of a batch, with its losses and trace."""
-    part = slice(index, index + 1)
-    trace = {name: x if name == "step" else x[:, part] for name, x in (found.trace or {}).items()}
-    return replace(
-        replace(found, keeps_weights=True).part(index, index + 1),
-        keeps_weights=found.keeps_weights,
-        losses={name: x[part] for name, x in found.losses.items()},
-        trace=trace or None,
-        steps=None if found.steps is None else found.steps[part],
-        failures={0: found.failures[index]} if index in found.failures else {},
-    )
-
-
-class _Watch:
-    """Stops images that are good enough or lost, and keeps where each began and how far it came."""
-
-    def __init__(
-        self, stop_at: Mapping[str, float], weights: Mapping[str, float], target: Tensor, shared: bool = False
-    ) -> None:
-        self.stop_at, self.weights, self.shared = stop_at, weights, shared
-        self.first: Tensor | None = None
-        self.steps = target.new_zeros(len(target), dtype=torch.int64)
-        self.done = target.new_zeros(len(target), dtype=torch.bool)
-
-    def __call__(self, values: Terms) -> Tensor:
-        total = weighted_sum({name: values[name].detach() for name in self.weights}, self.weights)
-        self.first = total if self.first is None else self.first
-        self.done = self.done | ~total.isfinite()
-        if self.stop_at:
-            self.done = self.done | torch.stack([values[name] <= x for name, x in self.stop_at.items()]).all(0)
-        if self.shared:  # they stop together
-            self.steps = self.steps + ~self.done.all()
-            return self.done.all()[None]
-        self.steps = self.steps + ~self.done
-        return self.done
-
-    def failures(self, last: Tensor) -> dict[int, str]:
-        """Why images have no result, by their index."""
-        each = enumerate(zip((last if self.first is None else self.first).tolist(), last.tolist(), strict=True))
-        words = "tuning diverged: loss {:.3g} at the pivot, {:.3g} after {} steps (a lower method.lr may help)"
-        return {i: words.format(a, b, int(self.steps[i])) for i, (a, b) in each if not b <= DIVERGED * a}

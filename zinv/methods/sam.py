@@ -184,11 +184,12 @@ class SAM(Inverter):
         x's difference from what it was is blended instead, so that an edit by nothing still changes nothing.
         """
         edits, maps = dict(inversion.edits or {}), inversion.maps or {}
+        moves = (code != inversion.code).flatten(1).any(1)[:, None, None, None]
         before = self.generator.features(self.space.to_styles(self.generator, inversion.code), [*edits], edits)
         kept = {}
         for point, edit in edits.items():
-            mask = maps[f"mask/{point}"].to(code)
-            kept[point] = FeatureEdit(before[point] + edit.value - (1 - mask) * before[point], 1 - mask)
+            mask = torch.where(moves, maps[f"mask/{point}"].to(code), 0)  # a picture that stays keeps its bits
+            kept[point] = FeatureEdit(edit.value + mask * before[point], 1 - mask)
         return replace(inversion, code=code, edits=kept or None)
 
     def _layers(self, target: Tensor, ids: Sequence[str]) -> tuple[Layers, dict[int, str]]:

@@ -59,7 +59,8 @@ class InvertibilityNet(nn.Module):
     def metadata(self, generator: str, network: str) -> dict[str, str]:
         """What a file says beside the tensors: the architecture, its generator, the network that errors were of."""
         architecture = {"candidates": list(self.candidates), "size": self.size, "width": self.width}
-        return {"kind": KIND, "architecture": json.dumps(architecture), "generator": generator, "network": network}
+        belongs = {"generator": generator, "space": self.candidates[0], "network": network}
+        return {"kind": KIND, "architecture": json.dumps(architecture), **belongs}
 
     @classmethod
     def untrained(cls, candidates: Sequence[str], size: int, seed: int) -> Self:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, Protocol, TypeAlias
 
 import lightning as L
 import torch
@@ -19,14 +19,24 @@ Batch: TypeAlias = tuple[Tensor, ...]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
+class Drawn(Protocol):
+    """Pictures on disk, such as `zinv.training.pictures.Pictures`."""
+
+    def make(self, run: Path) -> None:
+        """Draw what is missing, for a run folder."""
+
+    def open(self, run: Path) -> None:
+        """Be ready to read."""
+
+
 class Trainee(L.LightningModule, ABC):
     """A network in training.
 
     Its batch is a function of (seed, step, rank) alone, so a resumed training is the unbroken one.
 
     A member implements `batch`, `training_step`, `configure_optimizers`, `export` and `measure`, and logs what it
-    watches with `self.log`. What must be on disk first (a cache of renders) belongs into Lightning's `prepare_data`,
-    which has `self.folder`.
+    watches with `self.log`. Its `pictures`, if it has some, are drawn and opened first; whatever else must be on disk
+    belongs into Lightning's `prepare_data`, which has `self.folder`.
 
     Args:
         num_steps: batches to train on.
@@ -39,6 +49,7 @@ class Trainee(L.LightningModule, ABC):
     name: str
     stored_half: ClassVar[bool] = True  # the exported file is float16
     max_gradient: ClassVar[float | None] = None  # longer gradients are scaled down to this length
+    pictures: Drawn | None = None
 
     def __init__(
         self,
@@ -74,6 +85,16 @@ class Trainee(L.LightningModule, ABC):
     def samples(self) -> Tensor | None:
         """Pictures `(N, 3, H, W)` for a sheet that is drawn at each checkpoint; none by default."""
         return None
+
+    def prepare_data(self) -> None:
+        """Draw the pictures that are missing."""
+        if self.pictures:
+            self.pictures.make(self.folder)
+
+    def setup(self, stage: str) -> None:
+        """Open them."""
+        if self.pictures:
+            self.pictures.open(self.folder)
 
     @property
     def folder(self) -> Path:

@@ -1,68 +1,20 @@
-"""What trainings of encoders share: pictures, some held out, and the way from rows to a picture and its loss."""
+"""What trainings of encoders share: the way from rows to a picture and its loss, and what is measured of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from zinv.data.base import DataSource
-from zinv.errors import DataError
 from zinv.generators.base import Generator
 from zinv.losses.base import Loss
 from zinv.networks.encoders import RowEncoder
 from zinv.spaces.base import LatentSpace, truncation_of
-from zinv.training.cache import Cache
 
-HELD_OUT = 256
 SHOWN = 8
 Encode = Callable[[Tensor], Tensor]
-
-
-class Pictures:
-    """Pictures in a cache; the last tenth of them, at most 256, are not trained on.
-
-    Args:
-        data: resized to `resolution` where they have none of their own.
-        resolution: of the generator.
-        batch_size: images a step.
-        mirror: show each picture turned left to right half the time.
-        processes: that draw the cache.
-
-    Raises:
-        DataError: pictures of another resolution, or fewer than a batch.
-    """
-
-    def __init__(self, data: DataSource, resolution: int, batch_size: int, mirror: bool, processes: int) -> None:
-        data.match(resolution)
-        self.data, self.mirror, self.processes = data, mirror, processes
-        self.num = len(data) - min(HELD_OUT, len(data) // 10)
-        if self.num < batch_size:
-            raise DataError(f"model.batch_size={batch_size}: more than the data have pictures to train on, {self.num}.")
-
-    def make(self, folder: Path) -> None:
-        """Draw what is missing in the cache of a folder."""
-        Cache(self.data, folder).make(self.processes)
-
-    def open(self, folder: Path) -> None:
-        """Read from that cache."""
-        self.cache = Cache(self.data, folder)
-
-    def batch(self, indices: Tensor, rng: torch.Generator) -> Tensor:
-        """Pictures to train on."""
-        images = self.cache.images(indices)
-        if not self.mirror:
-            return images
-        turned = torch.rand(len(images), 1, 1, 1, generator=rng) < 0.5
-        return torch.where(turned, images.flip(3), images)
-
-    def held_out(self, num: int = HELD_OUT) -> Tensor:
-        """Pictures that are not trained on, or, where there are so few, that are."""
-        last = len(self.data)
-        return self.cache.images(torch.arange(self.num if self.num < last else 0, last)[:num])
 
 
 class Decoder:
@@ -130,10 +82,3 @@ class Decoder:
         """Pictures, and below each its reconstruction."""
         pictures = pictures.to(self.generator.w_avg.device)
         return torch.cat([pictures, self.image(self.code(encode(pictures)))])
-
-
-def r1(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
-    """Mean squared length of the gradient of a discriminator at real samples (Mescheder et al. 2018)."""
-    real = real.detach().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(discriminator(real).sum(), real, create_graph=True)
-    return gradient.square().flatten(1).sum(1).mean()

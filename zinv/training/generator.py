@@ -6,7 +6,6 @@ import copy
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Literal, cast
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 
 from zinv.data.base import DataSource
 from zinv.data.sources import Portraits
-from zinv.errors import ConfigError, DataError, WeightsError
+from zinv.errors import ConfigError, WeightsError
 from zinv.networks.discriminator import Discriminator
 from zinv.networks.portraits import RESOLUTION, load_attributes
 from zinv.networks.stylegan2 import (
@@ -27,7 +26,8 @@ from zinv.networks.stylegan2 import (
     styled_layers,
 )
 from zinv.training.base import Batch, Trainee
-from zinv.training.cache import Cache
+from zinv.training.pictures import Pictures
+from zinv.training.players import judged, r1, told_apart, update
 from zinv.training.quality import num_compared, picture_quality, portrait_quality
 from zinv.values import Count, NonNegative, Positive, Whole, show
 from zinv.weights import Weights, find, read
@@ -121,9 +121,10 @@ class GeneratorTraining(Trainee):
     ):
         super().__init__(max(1, num_images // batch_size), batch_size, seed, num_workers)
         self.automatic_optimization = False
-        _check(resolution, channels, data, batch_size)
+        _check(resolution, channels)
         self.arch = StyleGAN2Architecture(resolution, tuple(channels), z_dim, w_dim, mapping_layers)
-        self.data, self.mirror, self.renders, self.processes = data, mirror, renders, processes
+        self.data = data
+        self.pictures = Pictures(data, resolution, batch_size, mirror, renders, processes, held_out=0)
         self.lr, self.r1, self.r1_every = lr, r1, r1_every
         self.path_length, self.path_every, self.style_mixing = path_length, path_every, style_mixing
         self.noise_from = noise_from
@@ -140,24 +141,9 @@ class GeneratorTraining(Trainee):
         if initial:
             self.load_state(initial)
 
-    def prepare_data(self) -> None:
-        """Draw what is missing in the cache."""
-        self._cache().make(self.processes)
-
-    def setup(self, stage: str) -> None:
-        """Open the cache."""
-        self.cache = self._cache()
-
-    def _cache(self) -> Cache:
-        return Cache(self.data, Path(self.renders or self.folder))
-
     def batch(self, step: int) -> Batch:
         """Pictures."""
-        images = self.cache.images(self.indices(len(self.data), step))
-        if self.mirror:
-            turned = torch.rand(len(images), 1, 1, 1, generator=self.rng(step)) < 0.5
-            images = torch.where(turned, images.flip(3), images)
-        return (images,)
+        return (self.pictures.batch(self.indices(self.pictures.num, step), self.rng(step)),)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         return [self._adam(self.g, self.path_every), self._adam(self.d, self.r1_every)], []
@@ -170,7 +156,7 @@ class GeneratorTraining(Trainee):
         return torch.optim.Adam([*mapping, *rest], lr=self.lr * ratio, betas=(0.0, 0.99**ratio), foreach=True)
 
     def training_step(self, batch: Batch, index: int) -> None:
-        images, step = batch[0].contiguous(memory_format=torch.channels_last), self.step
+        images, step = batch[0], self.step
         torch.manual_seed(self.rng(step).initial_seed())
         self._adversarial(images, step)
         self._regularise(images, step)
@@ -180,14 +166,11 @@ class GeneratorTraining(Trainee):
         """Both players' steps: one pass of G, and one of D on its pictures, from which both take their gradients."""
         ws, z, mixed = self._mixed(len(images))
         fake = self.g(ws, self._noise(step))
-        shown = fake.detach().requires_grad_(True)
-        logits, real = self.d(shown).float(), self.d(images).float()
-        g_loss = F.softplus(-logits).mean()
-        (gradient,) = torch.autograd.grad(g_loss, shown, retain_graph=True)
-        d_loss = F.softplus(logits).mean() + F.softplus(-real).mean()
-        self._update(1, d_loss)
-        self._update(0, (fake * gradient).sum() + self._guided(fake[~mixed], z[~mixed]))
-        self.log_dict({"g": g_loss.detach(), "d": d_loss.detach()})
+        logits, fooled, pull = judged(self.d, fake)
+        d_loss = told_apart(logits, self.d(images))
+        update(self, 1, d_loss)
+        update(self, 0, pull + self._guided(fake[~mixed], z[~mixed]))
+        self.log_dict({"g": fooled, "d": d_loss.detach()})
 
     def _guided(self, fake: Tensor, z: Tensor) -> Tensor | float:
         if not self.judge or not len(fake):
@@ -202,14 +185,12 @@ class GeneratorTraining(Trainee):
 
     def _regularise(self, images: Tensor, step: int) -> None:
         if self.r1_every and step % self.r1_every == 0:
-            self._update(1, self._r1(images) * self.r1_every)
+            update(self, 1, self._r1(images) * self.r1_every)
         if self.path_every and step % self.path_every == 0:
-            self._update(0, self._path_length(step) * self.path_every)
+            update(self, 0, self._path_length(step) * self.path_every)
 
     def _r1(self, images: Tensor) -> Tensor:
-        images = images.detach().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(self.d(images).sum(), images, create_graph=True)
-        penalty = gradient.square().sum((1, 2, 3)).mean()
+        penalty = r1(self.d, images)
         self.log("r1", penalty.detach())
         return penalty * (self.r1 / 2)
 
@@ -241,12 +222,6 @@ class GeneratorTraining(Trainee):
         crossing = torch.randint(1, self.arch.num_ws, (num, 1), device=w.device)
         upper = torch.arange(self.arch.num_ws, device=w.device) >= crossing
         return torch.where((upper & mixed[:, None])[..., None], other[:, None], w[:, None]), z[:num], mixed
-
-    def _update(self, which: int, loss: Tensor) -> None:
-        optimiser = self.optimizers()[which]  # type: ignore[index]
-        optimiser.zero_grad(set_to_none=True)
-        self.manual_backward(loss)
-        optimiser.step()
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -304,7 +279,7 @@ class GeneratorTraining(Trainee):
         if isinstance(self.data, Portraits) and self.arch.resolution == RESOLUTION:
             return portrait_quality(self._sample, self.arch.z_dim)
         num = min(2 * num_compared(self.arch.resolution), len(self.data))
-        return picture_quality(self._sample, self.arch.z_dim, self.cache.images(torch.arange(num)))
+        return picture_quality(self._sample, self.arch.z_dim, self.pictures.first(num))
 
 
 def attribute_pull(values: Tensor, z: Tensor) -> Tensor:
@@ -323,11 +298,8 @@ def attribute_pull(values: Tensor, z: Tensor) -> Tensor:
     return (2 * wall - values * z[:, : values.shape[1]]).mean()
 
 
-def _check(resolution: int, channels: Sequence[int], data: DataSource, batch_size: int) -> None:
+def _check(resolution: int, channels: Sequence[int]) -> None:
     side = 4 * 2 ** (len(channels) - 1)
     if side != resolution:
         given = f"model.channels={show(tuple(channels))}"
         raise ConfigError(f"{given}: widths at 4 to {side} pixels, but model.resolution={resolution}.")
-    data.match(resolution)
-    if len(data) < batch_size:
-        raise DataError(f"model.batch_size={batch_size}: more than the data have pictures, {len(data)}.")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, optim
 
@@ -18,7 +16,9 @@ from zinv.networks.discriminator import Discriminator
 from zinv.networks.in_domain import InDomainEncoder
 from zinv.spaces.base import LatentSpace
 from zinv.training.base import Batch, Precision, Trainee
-from zinv.training.encoding import SHOWN, Decoder, Pictures, r1
+from zinv.training.encoding import SHOWN, Decoder
+from zinv.training.pictures import Pictures
+from zinv.training.players import judged, r1, told_apart, update
 from zinv.values import Count, NonNegative, Positive, Whole, show
 from zinv.weights import Weights, find, read
 
@@ -43,8 +43,9 @@ class InDomainEncoderTraining(Trainee):
         discriminator: weights that D begins with, as `zinv train model=generator` exports them; null: none.
         channels: then, widths of D at 4, 8, … pixels; by default StyleGAN2's.
         adversarial: weight of D in the loss of E.
+        adversarial_every: steps between two in which D takes part, which count as many times.
         r1: weight of R1, divided by 2.
-        r1_every: steps between two R1 penalties, which count as many times.
+        r1_every: steps of D between two R1 penalties, which count as many times.
         num_steps: batches.
         batch_size: images a step.
         lr: Adam's for both networks; betas (.9, .99).
@@ -63,6 +64,7 @@ class InDomainEncoderTraining(Trainee):
     """
 
     name = "in_domain_encoder"
+    pictures: Pictures
 
     def __init__(
         self,
@@ -76,6 +78,7 @@ class InDomainEncoderTraining(Trainee):
         discriminator: Weights | None = None,
         channels: tuple[int, ...] | None = None,
         adversarial: NonNegative = 0.08,
+        adversarial_every: Count = 1,
         r1: NonNegative = 10.0,
         r1_every: Count = 1,
         num_steps: Count = 109_375,
@@ -91,9 +94,10 @@ class InDomainEncoderTraining(Trainee):
     ) -> None:
         super().__init__(num_steps, batch_size, seed, num_workers, precision)
         self.automatic_optimization = False
-        self.decoder, self.renders = Decoder(generator, space, loss), renders
-        self.pictures = Pictures(data, generator.resolution, batch_size, mirror, processes)
-        self.adversarial, self.r1, self.r1_every, self.lr, self.decay = adversarial, r1, r1_every, lr, decay
+        self.decoder = Decoder(generator, space, loss)
+        self.pictures = Pictures(data, generator.resolution, batch_size, mirror, renders, processes)
+        self.adversarial, self.adversarial_every = adversarial, adversarial_every
+        self.r1, self.r1_every, self.lr, self.decay = r1, r1_every, lr, decay
         size = size or min(256, generator.resolution)
         if size < LEAST_SIZE or size & (size - 1):
             raise ConfigError(f"model.size={size}: not a power of two from {LEAST_SIZE} on.")
@@ -104,14 +108,6 @@ class InDomainEncoderTraining(Trainee):
             self.encoder = InDomainEncoder(size, num_rows, dim, width, max_width)
             self.discriminator = _discriminator(discriminator, generator.resolution, channels)
         self.encoder.centre(prior)
-
-    def prepare_data(self) -> None:
-        """Draw what is missing in the cache."""
-        self.pictures.make(Path(self.renders or self.folder))
-
-    def setup(self, stage: str) -> None:
-        """Open the cache."""
-        self.pictures.open(Path(self.renders or self.folder))
 
     def on_fit_start(self) -> None:
         """Bring the frozen parts to the device."""
@@ -129,36 +125,28 @@ class InDomainEncoderTraining(Trainee):
         return optim.Adam([x for x in network.parameters() if x.requires_grad], self.lr, betas=(0.9, 0.99))
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """A step of the encoder, and one of the discriminator; both gradients come from one pass of that."""
+        """A step of the encoder, and one of the discriminator if it is its turn."""
         images = batch[0]
         code = self.decoder.code(self.encoder(images))
         image = self.decoder.image(code)
         loss, values = self.decoder.losses(code, image, images)
-        if not self.adversarial:
-            self._update(0, loss)
-            self.log_dict(values)
-            return
-        shown = image.detach().requires_grad_(True)
-        logits = self.discriminator(shown)
-        fooled = F.softplus(-logits).mean()
-        (pull,) = torch.autograd.grad(self.adversarial * fooled, shown, retain_graph=True)
-        self._update(0, loss + (image * pull).sum())
-        judged = self._discriminate(logits, images)
-        self.log_dict({**values, "adversarial": fooled.detach(), "discriminator": judged})
+        if self.adversarial and self.step % self.adversarial_every == 0:
+            logits, fooled, pull = judged(self.discriminator, image)
+            loss = loss + self.adversarial * self.adversarial_every * pull
+            values |= {"adversarial": fooled, "discriminator": self._discriminate(logits, images)}
+        self._update(0, loss)
+        self.log_dict(values)
 
     def _discriminate(self, fake: Tensor, real: Tensor) -> Tensor:
         """A step of the discriminator: pictures against the logits of their reconstructions."""
-        loss = F.softplus(fake).mean() + F.softplus(-self.discriminator(real)).mean()
-        penalty = self.r1 / 2 * self.r1_every * r1(self.discriminator, real) if self.step % self.r1_every == 0 else 0.0
+        loss = told_apart(fake, self.discriminator(real))
+        due = self.step // self.adversarial_every % self.r1_every == 0
+        penalty = self.r1 / 2 * self.r1_every * r1(self.discriminator, real) if due else 0.0
         self._update(1, loss + penalty)
         return loss.detach()
 
     def _update(self, which: int, loss: Tensor) -> None:
-        optimiser = self.optimizers()[which]  # type: ignore[index]
-        optimiser.param_groups[0]["lr"] = self.lr * self.decay ** (4 * self.step / self.num_steps)
-        optimiser.zero_grad(set_to_none=True)
-        self.manual_backward(loss)
-        optimiser.step()
+        update(self, which, loss, self.lr * self.decay ** (4 * self.step / self.num_steps))
 
     def export(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         """The encoder, tied to its generator and space."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -18,7 +17,9 @@ from zinv.networks.discriminator import LatentDiscriminator
 from zinv.networks.latent_encoder import LatentEncoder
 from zinv.spaces.base import LatentSpace
 from zinv.training.base import Batch, Precision, Trainee
-from zinv.training.encoding import SHOWN, Decoder, Pictures, r1
+from zinv.training.encoding import SHOWN, Decoder
+from zinv.training.pictures import Pictures
+from zinv.training.players import r1, told_apart, update
 from zinv.training.schedule import warm_cosine
 from zinv.values import Count, NonNegative, Positive, Whole, show
 
@@ -64,6 +65,7 @@ class LatentEncoderTraining(Trainee):
     """
 
     name = "latent_encoder"
+    pictures: Pictures
 
     def __init__(
         self,
@@ -95,8 +97,8 @@ class LatentEncoderTraining(Trainee):
     ) -> None:
         super().__init__(num_steps, batch_size, seed, num_workers, precision)
         self.automatic_optimization = False
-        self.decoder, self.renders = Decoder(generator, space, loss), renders
-        self.pictures = Pictures(data, generator.resolution, batch_size, mirror, processes)
+        self.decoder = Decoder(generator, space, loss)
+        self.pictures = Pictures(data, generator.resolution, batch_size, mirror, renders, processes)
         self.delta, self.adversarial = delta, adversarial
         self.progressive_from, self.progressive_every = progressive_from, progressive_every
         self.lr, self.schedule, self.latent_lr, self.r1, self.r1_every = lr, schedule, latent_lr, r1, r1_every
@@ -108,14 +110,6 @@ class LatentEncoderTraining(Trainee):
             self.encoder = LatentEncoder(size, num_rows, dim, tuple(widths), tuple(units), head)
             self.discriminator = LatentDiscriminator(generator.w_dim)
         self.encoder.centre(prior)
-
-    def prepare_data(self) -> None:
-        """Draw what is missing in the cache."""
-        self.pictures.make(Path(self.renders or self.folder))
-
-    def setup(self, stage: str) -> None:
-        """Open the cache."""
-        self.pictures.open(Path(self.renders or self.folder))
 
     def on_fit_start(self) -> None:
         """Bring the frozen parts to the device."""
@@ -161,7 +155,7 @@ class LatentEncoderTraining(Trainee):
         """A step of the latent discriminator: w's of the mapping network against the encoder's."""
         with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
             real = self.decoder.generator.mapping(z).flatten(0, -2)
-        loss = F.softplus(self._judged(fake)).mean() + F.softplus(-self._judged(real)).mean()
+        loss = told_apart(self._judged(fake), self._judged(real))
         self._update(1, loss)
         if self.step % self.r1_every == 0:
             self._update(1, self.r1 / 2 * self.r1_every * r1(self._judged, real))
@@ -172,13 +166,8 @@ class LatentEncoderTraining(Trainee):
             return self.discriminator(w.flatten(0, -2))
 
     def _update(self, which: int, loss: Tensor) -> None:
-        optimiser = self.optimizers()[which]  # type: ignore[index]
-        if self.schedule == "cosine":
-            rate = (self.lr, self.latent_lr)[which] * warm_cosine((self.step + 1) / self.num_steps)
-            optimiser.param_groups[0]["lr"] = rate
-        optimiser.zero_grad(set_to_none=True)
-        self.manual_backward(loss)
-        optimiser.step()
+        share = warm_cosine((self.step + 1) / self.num_steps) if self.schedule == "cosine" else 1.0
+        update(self, which, loss, share * (self.lr, self.latent_lr)[which])
 
     def export(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         """The encoder, tied to its generator and space."""
