@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from zinv.editing.direction import Direction
@@ -13,7 +15,8 @@ class StyleSpaceTraining(Scored):
     """For each attribute the channel whose mean, among the draws that have most of it, is most standard deviations off.
 
     The paper's measure (section 4.2): the mean normalised difference of the positive draws, over its own deviation. A
-    step is one standard deviation of the channel. Arguments are those of `Scored`; `space` is S.
+    step is one standard deviation of the channel; directions are called smile_channel. Arguments are those of `Scored`;
+    `space` is S.
     """
 
     name = "stylespace"
@@ -36,5 +39,5 @@ class StyleSpaceTraining(Scored):
             step = torch.zeros_like(mean)
             step[channel] = spread[channel] * relevance[channel].sign()
             self.quality[f"relevance_{name}"] = float(relevance[channel].abs())
-            found.append(self.direction(name, step))
+            found.append(replace(self.direction(name, step), name=f"{name}_channel"))
         return found
