@@ -95,7 +95,9 @@ def main() -> None:
         for direction, values in numbers["directions"].items():  # type: ignore[attr-defined]
             held = "held" if values["steady"] >= WANTED else "not held"
             words = f"{values['steady']:.0%} of {values['images']} images at {STEADY} or more ({held})"
-            print(f"{label:>10} {direction:>8}: {words}, change {values['change']:+.2f}, drift {values['mean_drift']:.3f}")
+            print(
+                f"{label:>10} {direction:>8}: {words}, change {values['change']:+.2f}, drift {values['mean_drift']:.3f}"
+            )
     given.output.parent.mkdir(parents=True, exist_ok=True)
     given.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
