@@ -107,10 +107,10 @@ class Editor:
         inversion = Inversion.join([(tensors, stored.metadata)])
         image = decode(self.run, self.method, name)[None].to(self.device)
         ws = self.method.space.to_ws(self.method.view(inversion), inversion.code)
-        said = (_said(net, image) for net in (self.first, self.judge))
+        first, judge = (_said(net, image) for net in (self.first, self.judge))
         target = target[None].to(self.device)
-        error = {key: self._compared(metric, image, target) for key, metric in self.metrics.items()}
-        return Subject(name, inversion, target, image, ws, *said, error)
+        own = {key: self._compared(metric, image, target) for key, metric in self.metrics.items()}
+        return Subject(name, inversion, target, image, ws, first, judge, own)
 
     @torch.no_grad()
     def pictures(self, items: Iterator[Item] | Sequence[Item]) -> Iterator[Picture]:
