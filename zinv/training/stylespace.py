@@ -19,16 +19,18 @@ class StyleSpaceTraining(Scored):
     `space` is S.
     """
 
-    name = "stylespace"
+    method = "stylespace"
 
     def directions(self) -> list[Direction]:
         """One channel for each attribute.
 
         Raises:
-            ConfigError: the space is not S.
+            ConfigError: the space is not S, or there are conditions.
         """
         if self.space.coordinates != "s":
             raise ConfigError(f"model=stylespace: channels are in S, not in {self.space.label}. Choose space=s.")
+        if self.conditions:
+            raise ConfigError("model.conditions: a single channel is not made orthogonal to others.")
         prior = self.codes(torch.arange(min(self.num, 2000)))
         mean, spread = prior.mean(0), prior.std(0).clamp_min(1e-8)
         found = []
