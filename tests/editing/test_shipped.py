@@ -10,9 +10,10 @@ import torch
 from scipy.stats import spearmanr
 
 from zinv.config import build, compose
-from zinv.editing.direction import load
+from zinv.editing.direction import Direction, load, save
 from zinv.editing.edits import Edits
 from zinv.editing.moves import Move
+from zinv.editing.sources import find_directions
 from zinv.generators import Generator
 from zinv.networks.portraits import load_attributes
 from zinv.seeding import image_rngs
@@ -55,6 +56,17 @@ def test_the_preset_finds_all_five_in_every_space(name: str, generator: Generato
     assert plan.judge is not None and edits.judge == "portraits/attributes_second"
     has_rows = [edit.directions[0].has_rows for edit in plan.edits]
     assert all(has_rows) == (name in ("zplus", "wplus", "pnplus"))
+
+
+def test_ones_own_direction_goes_before_a_shipped_one_of_its_name(
+    generator: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """And only in the spaces that it is shaped for."""
+    save(tmp_path / "mine.safetensors", [Direction("smile", "w", torch.ones(1, 128), generator.sha256)])
+    monkeypatch.setenv("ZINV_WEIGHTS", str(tmp_path))
+    found = {name: find_directions(["smile"], "auto", space_of(name), generator, generator) for name in ("w", "wplus")}
+    assert torch.equal(found["w"][0].step, torch.ones(1, 128))
+    assert found["wplus"][0].has_rows
 
 
 @pytest.mark.slow
