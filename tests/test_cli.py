@@ -11,6 +11,7 @@ import pytest
 
 from zinv import __version__
 from zinv.cli import COMMANDS, main
+from zinv.config import expand, experiment_names, find_experiment
 from zinv.config.selection import Selection
 from zinv.errors import InversionError
 
@@ -234,3 +235,11 @@ def test_python_m_zinv_is_the_same_program():
     done = subprocess.run([sys.executable, "-m", "zinv", "evaluat"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("error: zinv evaluat: there is no such command.")
+
+
+@pytest.mark.parametrize("name", experiment_names())
+def test_the_dry_run_of_every_experiment_shows_its_runs(name: str, capsys: pytest.CaptureFixture[str]):
+    pictures = [] if find_experiment(name).base.get("data") == "portraits" else ["data.path=PHOTOS"]
+    assert main(["run", name, "--dry-run", *pictures]) == 0
+    shown = [line for line in capsys.readouterr().out.splitlines() if ": zinv evaluate " in line]
+    assert len({*shown}) == len(shown) >= len(expand(find_experiment(name)))

@@ -23,6 +23,7 @@ from zinv.figures import edits
 from zinv.figures.curves import Point, edit_curves, frontier
 from zinv.figures.forest import Pair, forest
 from zinv.figures.grids import Line, pages, picture_grid
+from zinv.figures.settings import curves_of, numbers_of
 from zinv.figures.style import Drawing
 from zinv.images import pixels_sha256
 from zinv.stage import Stage, Wishes
@@ -129,16 +130,21 @@ def forest_plot(stage: Stage) -> list[Drawing]:
 
 
 def trade_off(stage: Stage) -> list[Drawing]:
-    """Reconstruction against identity after edits; runs of one label that differ in steps are a curve."""
+    """Reconstruction against identity after edits; runs of one label that differ in steps or a weight are a curve."""
     (identity, frames), metric = _edits(stage), stage.metrics()[0]
-    points = [_point(stage.rows[label], frame, metric, identity) for label, frame in frames.items()]
+    points = []
+    for own in _of_one_label(stage).values():
+        for name, curve, order in curves_of(own):
+            row, after = stage.rows[name], mean_interval(per_image(frames[name], identity.name))
+            points.append(Point(str(row.setting("label")), curve, order, row.mean(metric.name), after))
     better = "higher" if metric.higher_is_better else "lower"
-    names = f"{metric.label} ({better} is better)", f"{identity.label} after edits"
+    axes = f"{metric.label} ({better} is better)", f"{identity.label} after edits"
     caption = (
         f"{metric.label} of the reconstruction against {identity.label} after edits, means over {len(stage.images)} "
-        f"images with 95 % t-intervals; each image's edits are averaged first, a missing face as 0. {stage.protocol}"
+        f"images with 95 % t-intervals; each image's edits are averaged first, a missing face as 0. Along a line one "
+        f"setting differs, the others being those of most runs. {stage.protocol}"
     )
-    return [Drawing("frontier", frontier(points, names, stage.notes), caption, stage.notes)]
+    return [Drawing("frontier", frontier(points, axes, stage.notes), caption, stage.notes)]
 
 
 def mask_grids(stage: Stage) -> list[Drawing]:
@@ -270,11 +276,13 @@ def _signed(strength: float) -> str:
     return f"{strength:+g}".replace("-", "−") if strength else "0"  # noqa: RUF001
 
 
-def _point(row: Row, frame: pd.DataFrame, metric: MetricInfo, identity: MetricInfo) -> Point:
-    steps = row.setting("num_steps")
-    order = float(steps) if isinstance(steps, int | float) else 0.0
-    after = mean_interval(per_image(frame, identity.name))
-    return Point(str(row.setting("label")), f"{order:g} steps", order, row.mean(metric.name), after)
+def _of_one_label(stage: Stage) -> dict[str, dict[str, dict[str, float]]]:
+    """By what its method and space are called, the rows and the numbers that they were run with."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for name, row in stage.rows.items():
+        numbers = numbers_of({group: stage.run(row).config[group] for group in ("method", "space", "loss")})
+        found.setdefault(str(row.setting("label")), {})[name] = numbers
+    return found
 
 
 def _mask_lines(stage: Stage, label: str, row: Row, images: Sequence[str]) -> list[Line]:

@@ -250,6 +250,17 @@ MEASURES: Final = {
             ),
         ),
     ),
+    "inception/fidelity": Published(
+        what="Inception v3 of FID and KID, in torch-fidelity's form",
+        licence="Apache-2.0",
+        files=(
+            PublishedFile(
+                "weights-inception-2015-12-05-6726825d.pth",
+                "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
+                "weights-inception-2015-12-05-6726825d.pth",
+            ),
+        ),
+    ),
 }
 
 SIDE_FILES: Final = {

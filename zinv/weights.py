@@ -184,6 +184,12 @@ def recorded(path: Path) -> str | None:
         return None
 
 
+def is_shipped(name: str) -> bool:
+    """Whether a weight name stands for one of the package's own files."""
+    path = locate(name)
+    return path is not None and SHIPPED in path.parents
+
+
 def names() -> list[str]:
     """Names of all safetensors files in the weight folders; folders that may not be entered are passed over."""
     return sorted(

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from PIL import Image
 
 from tests.evaluation.test_store import PROTOCOL, fill, start
 from zinv.data.sources import Toy
-from zinv.evaluation.report import report
+from zinv.evaluation.report import report, report_figure
 from zinv.evaluation.scores import merge_records
 
 
@@ -80,6 +81,25 @@ def test_an_offline_run_holds_configuration_means_rows_and_pictures(run, monkeyp
     assert [line[0] for line in table["data"]] == ["toy-00000", "torn", "toy-00001"]
     assert table["data"][1][table["columns"].index("mse")] is None
     assert len(list(media.rglob("reconstructions*.png"))) == 1
+
+
+def test_a_figure_is_added_to_the_run_of_its_run(run, tmp_path):
+    picture = tmp_path / "forest.png"
+    Image.new("RGB", (40, 30), (0, 114, 178)).save(picture)
+    report_figure([(run, Logger()), (run, object())], "forest", picture)
+    (file,) = run.path.glob("wandb/offline-run-*/run-1a2b3c4d.wandb")
+    history = [values(record.history.item) for record in ended(file) if record.WhichOneof("record_type") == "history"]
+    logged = {key: value for line in history for key, value in line.items() if key.startswith("figures/forest")}
+    assert logged
+    (sent,) = (file.parent / "files" / "media").rglob("*.png")
+    with Image.open(sent) as shown:
+        assert shown.size == (40, 30) and shown.convert("RGB").getpixel((3, 3)) == (0, 114, 178)
+
+
+def test_a_figure_that_cannot_be_sent_is_drawn_all_the_same(run, monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(__import__("sys").modules, "wandb", None)
+    report_figure([(run, Logger())], "forest", tmp_path / "none.png")
+    assert capsys.readouterr().err.startswith("warning: forest was not reported to Weights & Biases (")
 
 
 def test_wandb_never_fails_a_run(run, monkeypatch, capsys):

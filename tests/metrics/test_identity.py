@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torchvision.transforms.functional import gaussian_blur
 
 from zinv.errors import WeightsError
 from zinv.images import read_image
@@ -55,3 +56,18 @@ def test_no_face_is_missing_and_spoils_no_other(metric: IdentitySimilarity, real
         tiny = metric(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))
     assert values[0].item() == pytest.approx(1, abs=1e-5)
     assert [math.isnan(value) for value in [*values.tolist(), *tiny.tolist()]] == [False, True, True, True]
+
+
+@pytest.mark.slow
+def test_identity_falls_with_blur_and_with_another_person(metric: IdentitySimilarity, real: Path) -> None:
+    """Over 16 photographs: itself 1, less with each blur, and another person further off than a blur that one sees."""
+    paths = sorted((real / "ffhq256").glob("*.png"))[:16]
+    faces = torch.stack([read_image(path) for path in paths])
+    blurred = [gaussian_blur(faces, [4 * round(sigma) + 1], [sigma]) for sigma in (1.0, 2.0, 4.0)]
+    with torch.inference_mode():
+        means = [metric(images, faces).nanmean().item() for images in (faces, *blurred, faces.roll(1, 0))]
+        found = [int(metric(images, faces).isfinite().sum()) for images in (faces, blurred[0])]
+    assert means[0] == pytest.approx(1, abs=1e-4)
+    assert means == sorted(means, reverse=True)
+    assert means[1] > 0.9 and means[-1] < 0.3 and means[2] - means[-1] > 0.3
+    assert found == [16, 16]

@@ -54,7 +54,7 @@ class Search:
             self.reason = f"not reached: at most {most:.4g}, at step {step:.4g} of {self.limit:.4g}"
         else:
             self.bracket = [points[above - 1], points[above]]
-            self._settle(*points[above])
+            self.settle(*points[above])
 
     def guess(self) -> float:
         """The next step to try: by interpolation, but well inside the bracket."""
@@ -65,14 +65,15 @@ class Search:
     def narrow(self, step: float, change: float) -> None:
         """Take in the change at a guess."""
         self.bracket[1 if change >= abs(self.amount) else 0] = (step, change)
-        self._settle(step, change)
+        self.settle(step, change)
 
     def give_up(self) -> None:
         """Say that it did not settle."""
         (low, a), (high, b) = self.bracket
         self.reason = f"did not settle: {a:.4g} at step {low:.4g}, {b:.4g} at step {high:.4g}"
 
-    def _settle(self, step: float, change: float) -> None:
+    def settle(self, step: float, change: float) -> None:
+        """End the search if a change is near enough."""
         if abs(change - abs(self.amount)) <= self.tolerance * abs(self.amount):
             self.found = step
 

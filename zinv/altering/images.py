@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from torch import Tensor
 
 from zinv.altering.calibration import Search, calibrate
+from zinv.altering.control import control_rows
 from zinv.altering.measuring import Editor, Item, Picture
 from zinv.data.base import DataSource
 from zinv.editing.edits import Plan
@@ -32,7 +36,10 @@ def edit_info(plan: Plan, protocol: Protocol) -> EditInfo:
     identity = tuple(MetricInfo.of(name, facts[name]) for name, metric in parts.items() if metric.sees == "identity")
     digest = hashlib.sha256(f"{plan.digest()} {protocol.digest()}".encode()).hexdigest()
     names = tuple(edit.name for edit in plan.edits)
-    return EditInfo(plan.line(), plan.asks(), digest, plan.amount, names, plan.strengths, protocol.digest(), identity)
+    kid = f"{plan.kid.label} [{plan.kid.sha256[:8]}]" if plan.kid and plan.kid.sha256 else ""
+    return EditInfo(
+        plan.line(), plan.asks(), digest, plan.amount, names, plan.strengths, protocol.digest(), identity, kid
+    )
 
 
 def edit_images(
@@ -51,25 +58,32 @@ def edit_images(
     editor = Editor(run, source, method, plan, protocol)
     rows = _stepped(editor, mine) if plan.amount == "step" else _calibrated(editor, mine)
     for name, made in rows:
-        pictures = {(picture.item.edit.name, strength): picture.image[0] for strength, picture, _ in made if picture}
-        write_image(run, info, name, [row for _, _, row in made], pictures, plan.keep)
+        pictures = {
+            (each.picture.item.edit.name, each.strength): each.picture.image[0] for each in made if each.picture
+        }
+        features = editor.features(name, [each.features for each in made if each.features is not None])
+        write_image(run, info, name, [each.row for each in made], pictures, plan.keep, features)
 
 
-Made = tuple[float, Picture | None, dict[str, Scalar]]
-"""A strength as it was asked for, its picture if that is kept, and its record."""
+class Made(NamedTuple):
+    """A strength as it was asked for, its record, its picture if that is kept, its features for a kernel distance."""
+
+    strength: float
+    row: dict[str, Scalar]
+    picture: Picture | None = None
+    features: Tensor | None = None
 
 
 def _stepped(editor: Editor, names: Sequence[str]) -> Iterator[tuple[str, list[Made]]]:
     """Records of one image after another; batches go over from one to the next."""
     pairs = list(editor.plan.pairs())
     items = (Item(editor.subject(name), edit, step) for name in names for edit, step in pairs)
-    made: list[Made] = []
+    own: list[Picture] = []
     for picture in editor.pictures(items):
-        step = picture.item.step
-        made.append((step, picture if step in editor.plan.keep else None, editor.record(picture, step)))
-        if len(made) == len(pairs):
-            yield picture.item.subject.name, made
-            made = []
+        own.append(picture)
+        if len(own) == len(pairs):
+            yield picture.item.subject.name, _recorded(editor, own, [picture.item.step for picture in own])
+            own = []
 
 
 def _calibrated(editor: Editor, names: Sequence[str]) -> Iterator[tuple[str, list[Made]]]:
@@ -81,17 +95,31 @@ def _calibrated(editor: Editor, names: Sequence[str]) -> Iterator[tuple[str, lis
         searches = calibrate(editor, [editor.subject(name) for name in part])
         found = [search for search in searches if search.found is not None]
         items = [Item(search.subject, search.edit, search.found or 0.0) for search in found]
-        shown = zip(found, editor.pictures(items), strict=True)
-        rows = {id(search): _reached(editor, search, picture) for search, picture in shown}
-        made = [rows.get(id(search)) or (search.amount, None, _failed(search)) for search in searches]
+        shown = list(editor.pictures(items))
+        recorded = _recorded(editor, shown, [search.amount for search in found])
+        rows = {id(search): row for search, row in zip(found, recorded, strict=True)}
+        made = [_marked(search, rows.get(id(search))) for search in searches]
         for i, name in enumerate(part):
             yield name, made[i * len(pairs) : (i + 1) * len(pairs)]
 
 
-def _reached(editor: Editor, search: Search, picture: Picture) -> Made:
-    row = editor.record(picture, search.amount)
-    kept = picture if search.amount in editor.plan.keep else None
-    return search.amount, kept, {**row, "monotone": int(search.monotone)}
+def _recorded(editor: Editor, pictures: Sequence[Picture], strengths: Sequence[float]) -> list[Made]:
+    """Records of edited pictures, each with its control's."""
+    plan = editor.plan
+    controls = control_rows(editor, pictures) if plan.control else [{}] * len(pictures)
+    made = []
+    for picture, strength, control in zip(pictures, strengths, controls, strict=True):
+        row = editor.record(picture, strength) | control
+        features = plan.kid(picture.image) if plan.kid and picture.item.step else None
+        made.append(Made(strength, row, picture if strength in plan.keep else None, features))
+    return made
+
+
+def _marked(search: Search, made: Made | None) -> Made:
+    """The row of a search, reached or not."""
+    if made is None:
+        return Made(search.amount, _failed(search))
+    return made._replace(row={**made.row, "monotone": int(search.monotone)})
 
 
 def _failed(search: Search) -> dict[str, Scalar]:

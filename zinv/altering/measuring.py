@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -25,6 +26,8 @@ from zinv.networks.portraits import AttributeNet
 from zinv.scoring import decode
 from zinv.spaces.base import prior_ws
 
+KEPT: Final = 4  # subjects at hand: batches go over from one image to the next
+
 
 @dataclass(frozen=True, eq=False)
 class Subject:
@@ -38,6 +41,7 @@ class Subject:
         ws: of its code; None in S.
         first: what the first attribute network says of the inversion's picture, `(A,)`.
         judge: what the second one says.
+        error: of the inversion, by each metric of the protocol.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Subject:
     ws: Tensor | None
     first: Tensor | None
     judge: Tensor | None
+    error: Mapping[str, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +89,9 @@ class Editor:
         self.places = {name: i for i, name in enumerate(source.ids)}
         self.first, self.judge = (net.to(self.device) if net else None for net in (plan.attributes, plan.judge))
         self.metrics = protocol.parts()
-        self.subject = lru_cache(1)(self._subject)
+        if plan.kid:
+            plan.kid.to(self.device)
+        self.subject = lru_cache(KEPT)(self._subject)
         has_w = method.space.coordinates != "s" and not method.generator.w_per_layer
         self.spread = float(prior_ws(method.generator).std(0).norm()) if has_w else torch.nan
 
@@ -100,8 +107,10 @@ class Editor:
         inversion = Inversion.join([(tensors, stored.metadata)])
         image = decode(self.run, self.method, name)[None].to(self.device)
         ws = self.method.space.to_ws(self.method.view(inversion), inversion.code)
-        said = (_said(net, image) for net in (self.first, self.judge))
-        return Subject(name, inversion, target[None].to(self.device), image, ws, *said)
+        first, judge = (_said(net, image) for net in (self.first, self.judge))
+        target = target[None].to(self.device)
+        own = {key: self._compared(metric, image, target) for key, metric in self.metrics.items()}
+        return Subject(name, inversion, target, image, ws, first, judge, own)
 
     @torch.no_grad()
     def pictures(self, items: Iterator[Item] | Sequence[Item]) -> Iterator[Picture]:
@@ -126,8 +135,24 @@ class Editor:
             return moved if picture.item.step >= 0 else -moved
         if self.plan.amount == "w":
             return self._w_change(picture)
-        metric = next(metric for metric in self.metrics.values() if metric.sees == "features")
-        return self._compared(metric, picture.image, picture.item.subject.image)
+        return self.picture_change(picture)
+
+    @torch.no_grad()
+    def picture_change(self, picture: Picture) -> float:
+        """Distance from the inversion's picture by the protocol's perceptual metric; without one, the MSE."""
+        metric = next((metric for metric in self.metrics.values() if metric.sees == "features"), None)
+        before = picture.item.subject.image
+        return _mse(picture.image, before) if metric is None else self._compared(metric, picture.image, before)
+
+    @torch.no_grad()
+    def identities(self, picture: Picture) -> dict[str, Scalar]:
+        """Who is shown, by each metric of identity: against the input (NAME) and the inversion (NAME_inversion)."""
+        row: dict[str, Scalar] = {}
+        for name, metric in self.metrics.items():
+            if metric.sees == "identity":
+                row[name] = self._compared(metric, picture.image, picture.item.subject.target)
+                row[f"{name}_inversion"] = self._compared(metric, picture.image, picture.item.subject.image)
+        return row
 
     @torch.no_grad()
     def record(self, picture: Picture, strength: float) -> dict[str, Scalar]:
@@ -135,17 +160,46 @@ class Editor:
         item, subject = picture.item, picture.item.subject
         row: dict[str, Scalar] = {"image": subject.name, "direction": item.edit.name, "strength": strength}
         row |= {"step": item.step, "status": "ok", "beyond": int(outside(item.edit, item.step))}
+        row |= self.identities(picture)
         for name, metric in self.metrics.items():
-            if metric.sees == "identity":
-                row[name] = self._compared(metric, picture.image, subject.target)
-            if metric.sees != "pixels":
+            if metric.sees == "features":
                 row[f"{name}_inversion"] = self._compared(metric, picture.image, subject.image)
-        row["mse_inversion"] = float((picture.image.clamp(-1, 1) - subject.image.clamp(-1, 1)).square().mean())
+        row["mse_inversion"] = _mse(picture.image, subject.image)
         row["w_change"] = self._w_change(picture)
         for kind, net, before in (("first", self.first, subject.first), ("judge", self.judge, subject.judge)):
             if net is not None and before is not None:
                 row |= _attributes(kind, net, net(picture.image)[0].cpu() - before, item.edit.attribute)
-        return row
+        return row | self._against_truth(picture, row)
+
+    def _against_truth(self, picture: Picture, row: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """By each metric how much further the edit is from the truth than the inversion from its target.
+
+        The truth is the same subject with the attribute changed as much as a network sees it changed, where the
+        pictures come from a source that can show it.
+        """
+        subject, change = picture.item.subject, row.get("judge_change", row.get("attribute_change"))
+        if change is None:
+            return {}
+        place = self.places[subject.name]
+        truth = self.source.counterfactual(place, picture.item.edit.attribute, float(change))
+        if truth is None:
+            return {}
+        truth = truth[None].to(self.device)
+        return {
+            f"truth_{name}": self._compared(metric, picture.image, truth) - subject.error[name]
+            for name, metric in self.metrics.items()
+            if metric.sees != "pixels" or name == "mse"
+        }
+
+    @torch.no_grad()
+    def features(self, name: str, edited: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Vectors `(N, D)` of an image's input, inversion and edits for kernel distances; none without a network."""
+        kid = self.plan.kid
+        if kid is None:
+            return {}
+        subject = self.subject(name)
+        own, inverted = kid(subject.target), kid(subject.image)
+        return {"input": own, "inversion": inverted, "edited": torch.cat([own[:0], *edited])}
 
     def _w_change(self, picture: Picture) -> float:
         """Root mean square over rows of how far w moved, in units of the prior's distance from its mean."""
@@ -158,6 +212,10 @@ class Editor:
         """A metric under the protocol's rounding and size; a picture alone, so that none depends on its batch."""
         with full_precision(image.device):
             return float(metric(*self.protocol.prepare(image, other)))
+
+
+def _mse(a: Tensor, b: Tensor) -> float:
+    return float((a.clamp(-1, 1) - b.clamp(-1, 1)).square().mean())
 
 
 def _said(net: AttributeNet | None, image: Tensor) -> Tensor | None:

@@ -134,8 +134,9 @@ RECORDS = {"when": When, "needs": Need, "contrasts": Contrast}
 
 
 def experiment_names() -> list[str]:
-    """Names of all experiments, those of the working folder included."""
-    return sorted({path.parent.name for folder in experiment_folders() for path in folder.glob("*/experiment.yaml")})
+    """Names of all experiments, such as `figure3` and `figure3/figure3_ffhq`, those of the working folder included."""
+    found = ((path.parent, folder) for folder in experiment_folders() for path in folder.glob("**/experiment.yaml"))
+    return sorted({own.relative_to(folder).as_posix() for own, folder in found})
 
 
 def find_experiment(name: str) -> Experiment:

@@ -52,6 +52,10 @@ class DataSource(Dataset[Image], ABC):
         """
         return torch.stack([self.image(index) for index in indices])
 
+    def counterfactual(self, index: int, attribute: str, change: float) -> Tensor | None:
+        """Picture `index` as it were with an attribute changed by so much; None where the source cannot know."""
+        return None
+
     def note(self, index: int) -> str:
         """What the reader of a result should know about this picture, or nothing."""
         return ""

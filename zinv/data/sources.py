@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, Literal
 
 import torch
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zinv.data.base import DataSource, check_range
-from zinv.data.portraits.parameters import sample_portraits
+from zinv.data.portraits.parameters import ATTRIBUTES, BINARY, sample_portraits
 from zinv.data.portraits.renderer import render
 from zinv.images import round_8bit
 from zinv.seeding import image_rng
@@ -58,6 +59,16 @@ class Portraits(DataSource):
         """Identity and attribute values from which the portrait was rendered, one vector each."""
         drawn = sample_portraits([self._first + index])
         return drawn.identity[0], drawn.attributes[0]
+
+    def counterfactual(self, index: int, attribute: str, change: float) -> Tensor | None:
+        """The render of the same person and scene; the value is cut to the domain's, a binary one to 0 or 1."""
+        if attribute not in ATTRIBUTES:
+            return None
+        drawn, column = sample_portraits([self._first + index]), ATTRIBUTES.index(attribute)
+        values, binary = drawn.attributes.clone(), attribute in BINARY
+        value = (values[0, column] + change).clamp(0 if binary else -1, 1)
+        values[0, column] = value.round() if binary else value
+        return round_8bit(render(replace(drawn, attributes=values), self.resolution))[0]
 
 
 class Toy(DataSource):

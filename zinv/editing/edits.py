@@ -13,6 +13,7 @@ from zinv.editing.moves import Base, Retraction, Rule
 from zinv.editing.sources import find_directions
 from zinv.errors import ConfigError, WeightsError, suggest
 from zinv.generators.base import Generator
+from zinv.metrics.features import SetFeatures, load_features
 from zinv.networks.portraits import AttributeNet, load_attributes
 from zinv.spaces.base import LatentSpace
 from zinv.values import Count, Positive
@@ -71,6 +72,8 @@ class Plan:
         networks: their sha256.
         batch_size: pictures decoded at a time.
         keep: strengths whose pictures are kept.
+        control: whether each edit has a random direction beside it that changes the picture as much.
+        kid: the network of the kernel distance of edited pictures to the inputs.
     """
 
     edits: tuple[Edit, ...]
@@ -84,6 +87,8 @@ class Plan:
     networks: tuple[str | None, str | None]
     batch_size: int
     keep: tuple[float, ...] = ()
+    control: bool = True
+    kid: SetFeatures | None = None
 
     def pairs(self) -> Iterator[tuple[Edit, float]]:
         """Every edit at every strength."""
@@ -104,10 +109,11 @@ class Plan:
 
     def digest(self) -> str:
         """Digest of all that moves a number, the directions' content included."""
+        kid = self.kid.sha256 if self.kid else None
         content = [
             (edit.name, [(d.name, d.rows, d.source or d.step.tolist()) for d in edit.directions]) for edit in self.edits
         ]
-        return _digest([self.asks(), content, asdict(self.rule), self.limit, self.tolerance])
+        return _digest([self.asks(), content, asdict(self.rule), self.limit, self.tolerance, self.control, kid])
 
 
 class Edits:
@@ -133,6 +139,9 @@ class Edits:
         tolerance: of an amount, relative to it.
         attributes: network that measures attributes and calibrates steps.
         judge: another one, which judges what the first has calibrated.
+        control: beside each edit, a random direction that changes the picture as much; some ten pictures an edit.
+        kid: network whose features tell how far the edited pictures are from the inputs, as a set: inception/fidelity
+            for KID, or portraits/perceptual.
         keep: those of the strengths whose pictures are kept, for figures; none by default.
         batch_size: pictures decoded at a time, of any image, direction and strength; changes no result.
     """
@@ -157,6 +166,8 @@ class Edits:
         tolerance: Positive = 0.02,
         attributes: Weights | None = None,
         judge: Weights | None = None,
+        control: bool = True,
+        kid: Weights | None = None,
         keep: str | Sequence[float] = (),
         batch_size: Count = 32,
     ) -> None:
@@ -167,7 +178,7 @@ class Edits:
         self.together, self.beyond = together, beyond
         self.rule = Rule(retraction, micro_steps, center, truncation_psi, truncation_cutoff, base)
         self.limit, self.tolerance, self.batch_size = limit, tolerance, batch_size
-        self.attributes, self.judge = attributes, judge
+        self.attributes, self.judge, self.control, self.kid = attributes, judge, control, kid
         self.keep = read_strengths(keep, "keep") if keep else ()
         for strength in set(self.keep) - set(self.strengths):
             raise ConfigError(f"direction.keep={strength:g}: not one of direction.strengths.")
@@ -198,7 +209,7 @@ class Edits:
             raise ConfigError("direction.judge: the same network as direction.attributes; another one is to judge.")
         plan = Plan(
             edits, self.strengths, self.amount, self.rule, self.limit, self.tolerance, first, judge, networks,
-            self.batch_size, self.keep,
+            self.batch_size, self.keep, self.control, load_features(self.kid) if self.kid else None,
         )  # fmt: skip
         self._check(plan, space)
         return plan

@@ -121,7 +121,7 @@ def stored_directions() -> Iterator[tuple[str, list[Direction]]]:
 def _search(name: str, space: LatentSpace, generator: Generator) -> Direction:
     """The direction of a name that was made for a generator; where several fit a space, the one made for its shape."""
     own = [(file, d) for file, found in stored_directions() for d in found if d.generator == generator.sha256]
-    fitting = [(file, d) for file, d in own if d.name == name and d.coordinates == space.coordinates]
+    fitting = _own_first([(file, d) for file, d in own if d.name == name and d.coordinates == space.coordinates])
     if not fitting:
         raise _unknown(name, space, generator, [direction for _, direction in own])
     loaded = [_named([name], load(weights.find(file)), file)[0] for file, _ in fitting]
@@ -133,6 +133,12 @@ def _search(name: str, space: LatentSpace, generator: Generator) -> Direction:
             f"direction.names={name}: several files have it. Give one of them as direction.file: {files}."
         )
     return loaded[best[0]]
+
+
+def _own_first(found: Sequence[tuple[str, Direction]]) -> Sequence[tuple[str, Direction]]:
+    """Without the package's own files where others have the shape that is there."""
+    others = [(file, d) for file, d in found if not weights.is_shipped(file)]
+    return [(file, d) for file, d in found if (file, d) in others or d.has_rows not in {o.has_rows for _, o in others}]
 
 
 def _unknown(

@@ -12,13 +12,17 @@ from types import MappingProxyType
 from typing import Final, cast
 
 import pandas as pd
+import torch
 from torch import Tensor
 
+from zinv import weights
 from zinv.errors import StoreError
 from zinv.evaluation.files import Json, clear_errors, locked, read_json, replace_text, to_json
 from zinv.evaluation.records import MetricInfo, Scalar, number
 from zinv.evaluation.store import LOCK, Run
 from zinv.images import write_png
+from zinv.statistics import kernel_distance
+from zinv.statistics.kid import SUBSETS
 
 FIRST_LINE: Final = "# zinv edits 1"
 FILE: Final = "edits.csv"
@@ -39,6 +43,7 @@ class EditInfo:
         strengths: in order.
         protocol: digest of the protocol that they were measured under.
         identity: metrics that say who is shown; their columns are NAME (to the input) and NAME_inversion.
+        kid: what the kernel distance of the edited pictures is called, if there is one.
     """
 
     line: str
@@ -49,6 +54,7 @@ class EditInfo:
     strengths: tuple[float, ...]
     protocol: str
     identity: tuple[MetricInfo, ...] = ()
+    kid: str = ""
 
     @property
     def key(self) -> str:
@@ -68,6 +74,7 @@ class EditHeader:
         images: images of the run.
         edited: those that have edits.
         missing: pictures that a metric could not score, by column, where there are any.
+        quality: kernel distances to the inputs in words, if features were kept.
     """
 
     run: str
@@ -77,6 +84,7 @@ class EditHeader:
     images: int
     edited: int
     missing: Mapping[str, int] = field(default_factory=dict)
+    quality: str = ""
 
 
 def edited(run: Run, info: EditInfo, names: Sequence[str], kept: Sequence[float] = ()) -> set[str]:
@@ -92,6 +100,7 @@ def write_image(
     rows: Sequence[Mapping[str, Scalar]],
     pictures: Mapping[tuple[str, float], Tensor] = MappingProxyType({}),
     kept: Sequence[float] = (),
+    features: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> None:
     """Keep one image's records, all at once: the image is then done.
 
@@ -102,6 +111,7 @@ def write_image(
         rows: its records.
         pictures: `(3, R, R)` by direction and strength, to be kept; the records come after them.
         kept: strengths whose pictures these are.
+        features: vectors `(N, D)` of the input, the inversion and the edited pictures, if there are any.
     """
     path = _file(run, info, name)
     with clear_errors(run.path):
@@ -110,6 +120,8 @@ def write_image(
             file.parent.mkdir(parents=True, exist_ok=True)
             write_png(picture, file)
         path.parent.mkdir(exist_ok=True)
+        if features:
+            weights.write(path.with_suffix(".safetensors"), features, {"kind": "features of edits"})
         cells = [{key: number(value) for key, value in row.items()} for row in rows]
         replace_text(path, to_json({"edits": info.digest, "kept": list(kept), "rows": cells}))
 
@@ -140,6 +152,7 @@ def _merge(run: Run, info: EditInfo, ids: Sequence[str]) -> Path:
         len(ids),
         len(done),
         _missing(rows, info),
+        _quality(run, info, [name for name in ids if name in done]),
     )
     others = sorted({key for row in rows for key in row} - {*FIXED, "note", "reason"})
     columns = [*FIXED, *others, "note", "reason"]
@@ -203,8 +216,8 @@ def summaries(header: EditHeader, frame: pd.DataFrame) -> list[tuple[MetricInfo,
     """What tables print of edits beside the scores of inversions: a number an image, with what it is.
 
     Identity to the input over directions and strengths, strength 0 left out and a missing face scoring 0; the same with
-    strength 0, as the paper has it. Of calibrated edits, the share that was reached: their identity is compared by
-    `zinv.evaluation.fair`, never over the reached ones alone.
+    strength 0, as the paper has it; and of their controls. Of calibrated edits, the share that was reached: their
+    identity is compared by `zinv.evaluation.fair`, never over the reached ones alone.
     """
     info, found = header.edits, []
     if info.amount != "step":
@@ -217,7 +230,18 @@ def summaries(header: EditHeader, frame: pd.DataFrame) -> list[tuple[MetricInfo,
         if 0.0 in info.strengths and len(info.strengths) > 1:
             whole = per_image(frame, metric.name, zero=True)
             found.append((_renamed(metric, f"{name}_all", f"{label}, 0 included"), whole))
+        if f"control_{metric.name}" in frame:
+            found.append((_renamed(metric, f"{name}_control", f"{metric.label}, control"), control(frame, metric.name)))
     return found
+
+
+def control(frame: pd.DataFrame, name: str) -> pd.Series[float]:
+    """Mean identity after random directions that changed the pictures as much as the edits did, by image.
+
+    Of an edit without a control, nothing counts; strength 0 and missing faces as with edits.
+    """
+    rows = frame[frame["control_step"].notna()] if "control_step" in frame else frame.iloc[:0]
+    return per_image(rows, f"control_{name}")
 
 
 def is_of_edits(metric: MetricInfo) -> bool:
@@ -229,6 +253,8 @@ def count_words(header: EditHeader, frame: pd.DataFrame) -> str:
     """How many edited pictures there are, and how many have no result or could not be scored, in words."""
     failed = int((frame["status"] != "ok").sum())
     parts = [f"{failed} not reached"] if failed else []
+    lacking = int(((frame["status"] == "ok") & frame["control_step"].isna()).sum()) if "control_step" in frame else 0
+    parts += [f"{lacking} without control"] if lacking else []
     parts += [f"{count} without {name}" for name, count in header.missing.items()]
     return f"{len(frame):,}" + (f" ({', '.join(parts)})" if parts else "")
 
@@ -249,6 +275,22 @@ def _missing(rows: Sequence[Mapping[str, str]], info: EditInfo) -> dict[str, int
     done = [row for row in rows if row["status"] == "ok"]
     counts = {metric.name: sum(row.get(metric.name, "nan") == "nan" for row in done) for metric in info.identity}
     return {name: count for name, count in counts.items() if count}
+
+
+def _quality(run: Run, info: EditInfo, names: Sequence[str]) -> str:
+    """How far the sets of inverted and of edited pictures are from the inputs, by their features."""
+    files = [_file(run, info, name).with_suffix(".safetensors") for name in names]
+    if not info.kid or len(files) < 2:
+        return ""
+    each = [weights.read(file)[0] for file in files]
+    sets = {key: torch.cat([tensors[key] for tensors in each]) for key in ("input", "inversion", "edited")}
+    if len(sets["edited"]) < 2:
+        return ""
+    before, after = (kernel_distance(sets[key], sets["input"]) for key in ("inversion", "edited"))
+    return (
+        f"{info.kid} to the {len(sets['input'])} inputs: {after.mean:.4g} ± {after.std:.2g} of {len(sets['edited']):,} "
+        f"edited pictures, {before.mean:.4g} ± {before.std:.2g} of the inversions ({SUBSETS} subsets of {after.size})"
+    )
 
 
 def _header(comments: Sequence[str]) -> EditHeader:

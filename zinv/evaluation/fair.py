@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -32,12 +32,14 @@ class Side:
         reached: identity to the input by amount, of each image, direction and sign; a missing face scores 0.
         asked: amounts that were to be reached, by the same.
         start: identity of each image's inversion, before any edit.
+        control: identity after a random direction that changed the picture as much, by amount.
     """
 
     label: str
     reached: Mapping[Key, Mapping[float, float]]
     asked: Mapping[Key, int]
     start: Mapping[str, float]
+    control: Mapping[Key, Mapping[float, float]] = field(default_factory=dict)
 
     @property
     def reach_rate(self) -> float:
@@ -55,14 +57,22 @@ def make_side(label: str, frame: pd.DataFrame, column: str, start: Mapping[str, 
         start: identity of each image's inversion.
     """
     reached: dict[Key, dict[float, float]] = {}
+    control: dict[Key, dict[float, float]] = {}
     asked: dict[Key, int] = {}
     for row in frame[frame["strength"] != 0].to_dict("records"):
         key = (str(row["image"]), str(row["direction"]), row["strength"] > 0)
         asked[key] = asked.get(key, 0) + 1
         values = reached.setdefault(key, {})
         if row["status"] == "ok":
-            values[abs(row["strength"])] = 0.0 if math.isnan(row[column]) else float(row[column])
-    return Side(label, reached, asked, start)
+            values[abs(row["strength"])] = _or_zero(row[column])
+            if not math.isnan(row.get("control_step", math.nan)):
+                control.setdefault(key, {})[abs(row["strength"])] = _or_zero(row[f"control_{column}"])
+    return Side(label, reached, asked, start, control)
+
+
+def _or_zero(value: float) -> float:
+    """A missing face scores 0."""
+    return 0.0 if math.isnan(value) else float(value)
 
 
 def largest_common(sides: Sequence[Side]) -> dict[Key, float]:
@@ -81,6 +91,17 @@ def largest_common(sides: Sequence[Side]) -> dict[Key, float]:
 def at_common(side: Side, common: Mapping[Key, float]) -> dict[str, float]:
     """Identity at the largest common change: each image's mean over directions and signs."""
     return _by_image((key[0], side.reached[key][amount]) for key, amount in common.items())
+
+
+def control_at_common(side: Side, common: Mapping[Key, float]) -> dict[str, float]:
+    """The same of the random directions that changed the pictures as much; of edits without one, nothing."""
+    pairs = ((key, side.control.get(key, {}).get(amount)) for key, amount in common.items())
+    return _by_image((key[0], value) for key, value in pairs if value is not None)
+
+
+def unedited(side: Side, common: Mapping[Key, float]) -> dict[str, float]:
+    """Identity of the inversions of the images that are compared, before any edit."""
+    return _by_image((key[0], side.start[key[0]]) for key in common)
 
 
 def area(side: Side, common: Mapping[Key, float]) -> dict[str, float]:
@@ -122,7 +143,13 @@ def fair_table(rows: Sequence[Row]) -> Table:
     first = at_common(sides[0], common)
     body = [_line(side, common, first if i else None, metric) for i, side in enumerate(sides)]
     heads = (Head("space"), Head("reached"), Head(f"{metric.label} at equal change", arrow(metric)))
-    more = (Head("difference"), Head(f"{metric.label} on the way", arrow(metric)), Head("n"))
+    more = (
+        Head("difference"),
+        Head(f"{metric.label} on the way", arrow(metric)),
+        Head("no edit"),
+        Head("control"),
+        Head("n"),
+    )
     return Table((*heads, *more), tuple(body), _notes(rows, sides, common, names[0]))
 
 
@@ -148,8 +175,9 @@ def _line(
     equal, on_the_way = at_common(side, common), area(side, common)
     difference = [equal[image] - first[image] for image in equal] if first else []
     cells = [_cell(mean_interval(list(values)), metric.digits) for values in (equal.values(), difference)]
-    way = _cell(mean_interval(list(on_the_way.values())), metric.digits)
-    return (Cell(side.label, space=True), Cell(f"{side.reach_rate:.1%}"), *cells, way, Cell(str(len(equal))))
+    controls = (on_the_way, unedited(side, common), control_at_common(side, common))
+    rest = [_cell(mean_interval(list(each.values())), metric.digits) for each in controls]
+    return (Cell(side.label, space=True), Cell(f"{side.reach_rate:.1%}"), *cells, *rest, Cell(str(len(equal))))
 
 
 def _cell(interval: Interval, digits: int) -> Cell:
@@ -170,6 +198,7 @@ def _notes(rows: Sequence[Row], sides: Sequence[Side], common: Mapping[Key, floa
         f"{num - len(common)} of {num} have none. Mean over images of their means ± half of its 95 % t-interval; "
         "a missing face scores 0.",
         f"On the way: mean identity from no change to that one. Differences are from {first}, image by image.",
+        "No edit: identity of the inversions. Control: after random directions that change the pictures as much.",
     ]
     if edits.amount == "attribute":
         lines.append("Changes are those that the network which the steps were calibrated with sees.")

@@ -33,6 +33,7 @@ class Row:
         num_rerun: how many images were to be run again; with 0 there is no floor.
         edits: how its edits were made, if there are any; their means stand beside the protocol's metrics.
         num_edits: how many there are, in words.
+        quality: kernel distances of edited pictures to the inputs, in words.
     """
 
     header: Header
@@ -44,6 +45,7 @@ class Row:
     num_rerun: int = 0
     edits: EditInfo | None = None
     num_edits: str = ""
+    quality: str = ""
 
     @classmethod
     def read(cls, path: Path | str) -> Row:
@@ -131,6 +133,7 @@ def _with_edits(row: Row, path: Path) -> Row:
         records=row.records.assign(**columns),
         edits=header.edits,
         num_edits=count_words(header, frame),
+        quality=header.quality,
     )
 
 

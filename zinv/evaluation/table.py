@@ -20,8 +20,11 @@ Extra = Literal["n", "missing", "edits", "steps", "start", "truncation", "scalar
 EXTRAS: Final[tuple[Extra, ...]] = ("n", "missing", "edits", "steps", "start", "truncation", "scalars")
 ALPHA: Final = 0.05
 BOLD: Final = f"Bold: the best, and all that a paired t-test does not tell from it (Holm, {ALPHA})."
-EDITED: Final = "Edited: an image's mean over its edits but those of strength 0; a missing face scores 0."
 MEMORY: Final = "GB: the most memory that a process of the run had, networks and its whole batch of images included."
+EDITED: Final = (
+    "Edited: an image's mean over its edits but those of strength 0; a missing face scores 0. Control: the same, after "
+    "random directions that change the pictures as much. No edit: the column of the metric itself."
+)
 STAR: Final = "* The loss descends on the same network."
 INTERVAL: Final = "Mean over images ± half of its 95 % t-interval."
 
@@ -169,6 +172,7 @@ def notes(rows: Sequence[Row], metrics: Sequence[MetricInfo], median: bool, aske
     lines += ["Medians with half of their 95 % bootstrap interval (BCa)."] if median else []
     lines += list(dict.fromkeys(row.edits.line for row in rows if row.edits))
     lines += [EDITED] if any(metric.name.startswith("edited_") for metric in metrics) else []
+    lines += [f"{label}: {row.quality}." for label, row in zip(labels(rows), rows, strict=True) if row.quality]
     lines += [BOLD] if len(rows) > 1 else []
     lines += _floor_note(rows)
     lines += [STAR] if any(row.in_loss(metric) for row in rows for metric in metrics) else []

@@ -16,14 +16,23 @@ from zinv.statistics import Interval, bootstrap_interval
 
 RESAMPLES: Final = 1999
 PANELS: Final = 3  # in a line
+LINES: Final = ("-", "--", ":", "-.")
 
 
 @dataclass(frozen=True)
 class Point:
-    """A run in the trade-off: means over images with their intervals, and what tells it from others of its curve."""
+    """A run in the trade-off.
+
+    Attributes:
+        label: of the row, such as F/Z+.
+        curve: the setting that differs along its curve; nothing if the run stands alone.
+        order: its value.
+        across: mean over images.
+        up: likewise.
+    """
 
     label: str
-    setting: str
+    curve: str
     order: float
     across: Interval
     up: Interval
@@ -61,14 +70,17 @@ def edit_curves(
 
 def frontier(points: Sequence[Point], names: tuple[str, str], notes: Sequence[str] = ()) -> Figure:
     """Reconstruction across, identity of edits upwards; runs of one label that differ in a setting are a curve."""
+    labels = list(dict.fromkeys(point.label for point in points))
+    curves = list(dict.fromkeys(point.curve for point in points if point.curve))
     with paper_style():
         figure = new_figure(WIDTH * 0.62, 3.0)
         axes = figure.subplots()
-        for place, label in enumerate(dict.fromkeys(point.label for point in points)):
-            own = sorted((point for point in points if point.label == label), key=lambda point: point.order)
-            _points(axes, own, place)
+        for label, curve in dict.fromkeys((point.label, point.curve) for point in points):
+            own = [point for point in points if (point.label, point.curve) == (label, curve)]
+            line = LINES[curves.index(curve) % len(LINES)] if curve else LINES[0]
+            _points(axes, sorted(own, key=lambda point: point.order), labels.index(label), line)
         axes.set(xlabel=names[0], ylabel=names[1])
-        _legend(figure, axes, list(dict.fromkeys(point.label for point in points)))
+        _legend(figure, axes, labels)
         under(figure, notes)
     return figure
 
@@ -94,15 +106,17 @@ def _curve(axes: Axes, frame: pd.DataFrame, x: str, y: str, place: int) -> None:
     axes.plot(across, up, color=colour(place), marker=marker(place), markersize=3)
 
 
-def _points(axes: Axes, points: Sequence[Point], place: int) -> None:
+def _points(axes: Axes, points: Sequence[Point], place: int, line: str) -> None:
     across, up = [p.across.value for p in points], [p.up.value for p in points]
     errors = [[p.half_width for p in side] for side in ([p.across for p in points], [p.up for p in points])]
-    style = {"color": colour(place), "marker": marker(place), "linewidth": 1.0, "elinewidth": 0.7}
+    style = {"color": colour(place), "marker": marker(place), "linewidth": 1.0, "elinewidth": 0.7, "linestyle": line}
     axes.errorbar(across, up, xerr=errors[0], yerr=errors[1], **style)  # type: ignore[arg-type]
     if len(points) > 1:
         for point in points:
             place_of = (point.across.value, point.up.value)
-            axes.annotate(point.setting, place_of, xytext=(3, 3), textcoords="offset points", fontsize=7)
+            axes.annotate(
+                f"{point.order:g} {point.curve}", place_of, xytext=(3, 3), textcoords="offset points", fontsize=7
+            )
 
 
 def _legend(figure: Figure, axes: Axes, labels: Sequence[str]) -> None:

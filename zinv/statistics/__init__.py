@@ -11,6 +11,7 @@ from zinv.statistics.intervals import (
     prediction_interval,
     share_interval,
 )
+from zinv.statistics.kid import KernelDistance, kernel_distance
 from zinv.statistics.paired import (
     CLAIMS,
     UNITS,
@@ -37,6 +38,7 @@ __all__ = [
     "Difference",
     "Effect",
     "Interval",
+    "KernelDistance",
     "Test",
     "Unit",
     "Values",
@@ -45,6 +47,7 @@ __all__ = [
     "effect",
     "holm",
     "images_needed",
+    "kernel_distance",
     "known",
     "mean_interval",
     "median",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -40,11 +41,13 @@ class Scored(Trainee):
         ratio: share of them that is taken from either end of an attribute.
         limit: strengths that are tried when the range of a direction is measured.
         num_calibrated: draws that it is measured on.
+        conditions: attributes that a direction is made orthogonal to, by its own: `{smile: [age]}`.
         batch_size: pictures at a time.
         seed: of the draws.
     """
 
     stored_half = False
+    method: ClassVar[str]
 
     def __init__(
         self,
@@ -57,18 +60,22 @@ class Scored(Trainee):
         ratio: float = 0.02,
         limit: float = 6.0,
         num_calibrated: int = 16,
+        conditions: dict[str, list[str]] | None = None,
         batch_size: int = 100,
         seed: int = 0,
     ) -> None:
         super().__init__(-(-num // batch_size), batch_size, seed, precision="32-true")
         space.check(generator)
+        self.name = f"{self.method}_{space.label.lower().replace('+', 'plus').replace('(p_n)', '')}"
         self.automatic_optimization = False
         self.num, self.ratio, self.limit, self.num_calibrated = num, ratio, limit, num_calibrated
         self.given = None if scores is None else read_scores(find(scores), num)
         self.network = load_attributes(network) if self.given is None else None
         known = [*self.given] if self.given else list(self.network.names if self.network else ())
         self.attributes = check_attributes(attributes or known, known)
-        self.known = known
+        self.known, self.conditions = known, conditions or {}
+        for attribute, others in self.conditions.items():
+            check_attributes([attribute, *others], known, f"model.conditions.{attribute}")
         self.frozen = (generator, space)  # in a tuple, so that checkpoints leave them out
         self.register_buffer("scores", torch.full((num, len(known)), torch.nan))
         self.scores: Tensor
@@ -266,7 +273,7 @@ def read_scores(path: Path, num: int) -> dict[str, Tensor]:
     return {str(name): torch.tensor(frame[name].to_numpy(), dtype=torch.float32) for name in frame}
 
 
-def check_attributes(asked: Sequence[str], known: Sequence[str]) -> list[str]:
+def check_attributes(asked: Sequence[str], known: Sequence[str], key: str = "model.attributes") -> list[str]:
     """The attributes that are asked for.
 
     Raises:
@@ -274,10 +281,5 @@ def check_attributes(asked: Sequence[str], known: Sequence[str]) -> list[str]:
     """
     for name in asked:
         if name not in known:
-            raise ConfigError(f"model.attributes={name}: there is no such attribute. {suggest(name, known)}")
+            raise ConfigError(f"{key}={name}: there is no such attribute. {suggest(name, known)}")
     return list(asked)
-
-
-def named(space: LatentSpace, method: str) -> str:
-    """A weight name such as `interfacegan_zplus`."""
-    return f"{method}_{space.label.lower().replace('+', 'plus').replace('(p_n)', '')}"

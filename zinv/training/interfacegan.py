@@ -9,11 +9,8 @@ from sklearn.svm import SVC
 from torch import Tensor
 
 from zinv.editing.direction import Direction
-from zinv.errors import ConfigError, suggest
-from zinv.generators.base import Generator
-from zinv.spaces.base import LatentSpace
-from zinv.training.draws import Scored, named
-from zinv.weights import Weights
+from zinv.errors import ConfigError
+from zinv.training.draws import Scored
 
 FITTED = 0.7  # of the draws; the others measure the accuracy
 
@@ -23,46 +20,10 @@ class InterfaceGANTraining(Scored):
 
     In S, whose channels have scales of their own, boundaries are those of codes divided by the prior's spread.
 
-    Args:
-        generator: whose prior.
-        space: that codes are drawn in, each row for itself.
-        conditions: attributes that a direction is made orthogonal to, by its own: `{smile: [age]}`.
-        attributes: those that get a direction; by default all that the network or the file knows.
-        network: that scores pictures, one of the portraits' attribute networks.
-        scores: a CSV of your own instead, with a column `draw` and one for each attribute; `model=draws` writes the
-            pictures.
-        num: draws.
-        ratio: share of them that is taken from either end of an attribute; .02 in the paper's code.
-        limit: strengths that are tried when the range of a direction is measured.
-        num_calibrated: draws that it is measured on.
-        batch_size: pictures at a time.
-        seed: of the draws.
+    Arguments are those of `Scored`; a ratio of .02 is the paper's code's.
     """
 
-    def __init__(
-        self,
-        generator: Generator,
-        space: LatentSpace,
-        conditions: dict[str, list[str]] | None = None,
-        attributes: Sequence[str] | None = None,
-        network: Weights = "portraits/attributes",
-        scores: Weights | None = None,
-        num: int = 20_000,
-        ratio: float = 0.02,
-        limit: float = 6.0,
-        num_calibrated: int = 16,
-        batch_size: int = 100,
-        seed: int = 0,
-    ) -> None:
-        shared = (attributes, network, scores, num, ratio, limit, num_calibrated, batch_size, seed)
-        super().__init__(generator, space, *shared)
-        self.name = named(space, "interfacegan")
-        self.conditions = conditions or {}
-        for attribute, others in self.conditions.items():
-            for name in (attribute, *others):
-                if name not in self.known:
-                    key = f"model.conditions.{attribute}={name}"
-                    raise ConfigError(f"{key}: there is no such attribute. {suggest(name, self.known)}")
+    method = "interfacegan"
 
     def directions(self) -> list[Direction]:
         scale = self.space.spread(self.generator).cpu() if self.space.coordinates == "s" else torch.ones(())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from zinv.editing.direction import Direction
@@ -13,19 +15,22 @@ class StyleSpaceTraining(Scored):
     """For each attribute the channel whose mean, among the draws that have most of it, is most standard deviations off.
 
     The paper's measure (section 4.2): the mean normalised difference of the positive draws, over its own deviation. A
-    step is one standard deviation of the channel. Arguments are those of `Scored`; `space` is S.
+    step is one standard deviation of the channel; directions are called smile_channel. Arguments are those of `Scored`;
+    `space` is S.
     """
 
-    name = "stylespace"
+    method = "stylespace"
 
     def directions(self) -> list[Direction]:
         """One channel for each attribute.
 
         Raises:
-            ConfigError: the space is not S.
+            ConfigError: the space is not S, or there are conditions.
         """
         if self.space.coordinates != "s":
             raise ConfigError(f"model=stylespace: channels are in S, not in {self.space.label}. Choose space=s.")
+        if self.conditions:
+            raise ConfigError("model.conditions: a single channel is not made orthogonal to others.")
         prior = self.codes(torch.arange(min(self.num, 2000)))
         mean, spread = prior.mean(0), prior.std(0).clamp_min(1e-8)
         found = []
@@ -36,5 +41,5 @@ class StyleSpaceTraining(Scored):
             step = torch.zeros_like(mean)
             step[channel] = spread[channel] * relevance[channel].sign()
             self.quality[f"relevance_{name}"] = float(relevance[channel].abs())
-            found.append(self.direction(name, step))
+            found.append(replace(self.direction(name, step), name=f"{name}_channel"))
         return found
