@@ -40,7 +40,7 @@ from zinv.inverting import StoreWriter, quiet, stoppable
 from zinv.methods.base import Inverter
 from zinv.metrics.protocol import Protocol
 from zinv.ranks import Ranks
-from zinv.scoring import score_images
+from zinv.scoring import make_pictures, score_images
 
 NUM_DRAWN: Final = 8
 
@@ -177,7 +177,7 @@ def invert(path: Path, parts: Parts, ids: Sequence[str]) -> Ranks:
     Other runs may be at work in the same folder: each image is done by one of them; this one ends when all are done.
     """
     quiet()
-    data, writer = parts.config["data"], StoreWriter(path, parts.source)
+    data, writer = parts.config["data"], StoreWriter(path, parts.source, parts.config["store"]["keep"])
     trainer = _trainer(build(parts.config, "trainer"), writer)
     lacking = parts.start.lacking(parts.source.ids).keys() if parts.start else set()
     run, claims, others = Run(path), Claims(path), set(parts.source.ids) - set(ids)
@@ -260,8 +260,14 @@ def draw_layers(run: Run, source: DataSource) -> None:
         sheet.save(run.path / "layers.png")
 
 
-def score(path: str, overrides: Sequence[str]) -> int:
-    """Score stored inversions under a protocol: `zinv score RUN protocol=paper`."""
+def score(path: str, overrides: Sequence[str], pictures: bool = False) -> int:
+    """Score stored inversions under a protocol: `zinv score RUN protocol=paper`.
+
+    Args:
+        path: the run folder.
+        overrides: the protocol and its settings.
+        pictures: make the reconstructions that were not kept.
+    """
     run = Run.open(path)
     config = load(run.path / "config.yaml")
     protocol = _protocol(config, overrides)
@@ -269,6 +275,8 @@ def score(path: str, overrides: Sequence[str]) -> int:
     _check_same_generator(run, parts.config)
     info = ProtocolInfo.of(parts.protocol)
     score_images(run, parts.source, parts.method, parts.protocol, Ranks.alone(), parts.source.ids)
+    if pictures:
+        make_pictures(run, parts.method)
     records = merge_records(run, info, parts.source.ids)
     print(to_terminal(make_table([Row.read(records)])))
     print(records)

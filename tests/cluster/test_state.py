@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -189,8 +191,11 @@ def test_trainings_go_first_and_the_others_wait(plan: Plan, monkeypatch: pytest.
     sent: list[list[str]] = []
     monkeypatch.setattr(slurm, "sbatch", lambda path, flags: sent.append(list(flags)) or f"{len(sent)}")
     made = submit.orders([replace(second, needs=["aaaaaaaa"]), training], ClusterSettings(gpus=0))
-    assert submit._submit(plan, made, dry_run=False) == 0
-    assert sent == [[], ["--dependency=afterok:1"]]
+    assert submit._submit(plan, made, dry_run=False, awaited={}) == 0
+    assert sent == [[], ["--dependency=afterok:1", "--kill-on-invalid-dep=yes"]]
+    made = submit.orders([replace(second, needs=["aaaaaaaa"])], ClusterSettings(gpus=0))
+    assert submit._submit(plan, made, dry_run=False, awaited={"aaaaaaaa": "9_0"}) == 0
+    assert sent[2][0] == "--dependency=afterok:9_0"
 
 
 def test_without_slurm_nothing_is_submitted(plan: Plan, cli: Cli, monkeypatch: pytest.MonkeyPatch):
@@ -252,3 +257,36 @@ def test_ten_thousand_finished_images_in_under_two_seconds(plan: Plan):
     began = time.monotonic()
     assert (of(plan).finished, of(plan).state) == (10_000, "done")
     assert time.monotonic() - began < 2
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB, where this process may mount one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if shutil.which("mount") is None or mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)):
+        pytest.skip("this process may not mount a file system")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def mount(*words: str) -> int:
+    return subprocess.run(["mount", *words], capture_output=True, check=False).returncode
+
+
+def test_a_plan_is_whole_or_absent_on_a_disk_that_is_full(plan: Plan, cli: Cli, disk: Path):
+    """The frozen code alone is larger."""
+    said = cli(f"run tiny runs={disk} --jobs 1")
+    place = disk / "experiments" / "tiny"
+    assert said.err.startswith(f"error: {place}: cannot write (No space left on device). Finished images are safe;")
+    assert not list(place.glob("plans/*"))
+    assert cli("status tiny").status == 1  # that of another folder of runs stands
+
+
+def test_what_is_read_only_can_be_looked_at(plan: Plan, cli: Cli, disk: Path):
+    shutil.copytree(plan.experiment, disk / "experiments" / "tiny", symlinks=True, ignore=lambda *_: {"code"})
+    assert mount("-o", "remount,ro", str(disk)) == 0
+    said = cli(f"status tiny --runs {disk}")
+    assert (said.status, said.err) == (1, "") and "0 of 8 images; 2 to do" in said.out
+    said = cli(f"run tiny runs={disk} --jobs 1")
+    assert said.status == 2 and "cannot write (Read-only file system). Finished images are safe" in said.err

@@ -128,10 +128,19 @@ def _stop(number: int, _: FrameType | None) -> None:
 
 
 def _share(jobs: list[str]) -> list[str]:
-    """The jobs of this process: all, or where `srun` started one a GPU of a whole node, every n-th."""
+    """The jobs of this process: all, or where `srun` started one a GPU of a whole node, every n-th.
+
+    What srun says of the other processes is no part of them then: Lightning would take it for ranks of one run.
+    """
     if os.environ.get("ZINV_SPREAD") != "1":
         return jobs
-    return jobs[int(os.environ["SLURM_PROCID"]) :: int(os.environ["SLURM_NTASKS"])]
+    own = jobs[int(os.environ["SLURM_PROCID"]) :: int(os.environ["SLURM_NTASKS"])]
+    if gpus := os.environ.get("CUDA_VISIBLE_DEVICES", ""):
+        devices = gpus.split(",")
+        os.environ["CUDA_VISIBLE_DEVICES"] = devices[int(os.environ["SLURM_LOCALID"]) % len(devices)]
+    for name in ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_NTASKS"):
+        os.environ.pop(name, None)
+    return own
 
 
 def _is_first() -> bool:
