@@ -230,10 +230,16 @@ def _trainer(settings: RunTrainer, writer: L.Callback) -> L.Trainer:
 
 
 def finish(path: Path, parts: Parts, group: str | None, ids: Sequence[str]) -> int:
-    """Write records and table, report, and tell which of the images failed."""
+    """Write records and table, report, and tell which of the images failed.
+
+    Jobs that share the images of a run leave records and reports to the last of them: they read each image's files.
+    """
     from zinv.evaluation.report import report
 
     run, info = Run.open(path), ProtocolInfo.of(parts.protocol)
+    if left := set(parts.source.ids) - run.finished() - run.failed() - set(ids):
+        print(f"{path}: {len(left)} images are left to other jobs, the last of which writes the records.")
+        return 1 if run.failed() & set(ids) else 0
     records = merge_records(run, info, parts.source.ids)
     if parts.plan:
         merge_edits(run, edit_info(parts.plan, parts.protocol), parts.source.ids)

@@ -26,7 +26,7 @@ def score_images(
 ) -> None:
     """Score those images that are finished and have no scores under the protocol; each process takes its share."""
     info = ProtocolInfo.of(protocol)
-    left = unscored(run, info) & set(ids)
+    left = unscored(run, info, ids)
     todo = [i for i, name in enumerate(source.ids) if name in left]
     method.to(ranks.device)
     protocol.to(ranks.device)

@@ -67,7 +67,8 @@ def declare_contrasts(chosen: Chosen) -> None:
 def _with_results(chosen: Chosen, jobs: Sequence[Job], statuses: Sequence[int]) -> list[Path | None]:
     """The folders of rows and reruns; None where a job of it has no result."""
     failed = {job.folder for job, status in zip(jobs, statuses, strict=True) if status not in (0, 1)}
-    return [None if folder in failed else folder for folder in chosen.folders]
+    whole = {job.folder for job in jobs if (job.folder / "records.csv").is_file()} - failed
+    return [folder if folder in whole else None for folder in chosen.folders]
 
 
 def make_needs(experiment: Experiment) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -80,6 +81,16 @@ def test_finished_and_failed_images_are_counted_with_their_reasons(plan: Plan):
 def test_all_images_are_a_job_that_is_done(plan: Plan):
     for name in plan.ids(plan.jobs[0]):
         (run(plan) / "images" / name).mkdir()
+    assert of(plan).state == "done"
+
+
+def test_a_job_that_died_after_its_last_image_is_not_done(plan: Plan):
+    """Scores and records may be missing."""
+    for name in plan.ids(plan.jobs[0]):
+        (run(plan) / "images" / name).mkdir()
+    left(plan, pid=2**22 + 1)
+    assert of(plan).words == "failed: died without a word"
+    left(plan, ended=True, reason=None)
     assert of(plan).state == "done"
 
 
@@ -217,6 +228,19 @@ def test_a_dry_run_needs_no_slurm_and_prints_jobs_and_script(plan: Plan, cli: Cl
     assert "#SBATCH --partition=gpu" in said.out and "#SBATCH --exclusive" in said.out
     assert f"{plan.jobs[0].id}  optimize-z-toy: 4 images" in said.out
     assert not (plan.experiment / "submissions").exists()
+
+
+def test_a_pilot_tells_hours_memory_and_what_each_choice_keeps(plan: Plan, cli: Cli):
+    said = cli("submit tiny --dry-run --pilot cluster=cpu data.num=1000 store.keep=codes")
+    assert said.status == 0, said.err
+    assert " h of one device, on disk " in said.out and "by one image of each of 2 runs here" in said.out
+    (line,) = (line for line in said.out.splitlines() if " optimize-z-toy: " in line and "on disk" in line)
+    sizes = {keep: float(size) for size, keep in re.findall(r"([\d.e-]+) GB \(store\.keep=(\w+)\)", line)}
+    assert 0 < sizes["codes"] < sizes["images"] < sizes["all"]
+    assert cli("evaluate generator=toy space=z method.num_steps=2 data.num=1 trainer=cpu store.keep=codes").status == 0
+    folder = next(Path("runs").glob("optimize-z-toy/*/images/*"))
+    one = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert sizes["codes"] == pytest.approx(1000 * one / 1e9, rel=0.05)
 
 
 def test_status_of_what_was_never_planned(plan: Plan, cli: Cli, monkeypatch: pytest.MonkeyPatch):

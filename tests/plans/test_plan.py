@@ -254,6 +254,7 @@ def test_a_run_goes_through_a_plan_and_its_shards_share_the_images(cli: Cli, tin
     cli("run tiny --only space=wplus --jobs 1 runs=whole")
     (one,), (other,) = (list(Path(root).glob("*/*/records.csv")) for root in ("runs", "whole"))
     assert one.read_bytes() == other.read_bytes()
+    assert said.out.count("images are left to other jobs, the last of which writes the records.") == 1
 
 
 def test_processes_of_a_whole_node_do_jobs_of_their_own_on_a_gpu_each(monkeypatch: pytest.MonkeyPatch):

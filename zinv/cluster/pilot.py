@@ -41,12 +41,16 @@ def estimate(plan: Plan, jobs: Sequence[Planned]) -> None:
     counted = [(job, plan.num_images(job), costs[job.run_id]) for job in jobs if job.run_id in costs]
     for job, images, cost in counted:
         time = f"{images * cost.seconds / 3600:.3g} h ({cost.seconds:.3g} s an image)"
-        print(f"{job.id}  {job.name}: {time}, {cost.memory / 1e9:.3g} GB of memory")
+        print(f"{job.id}  {job.name}: {time}, {cost.memory / 1e9:.3g} GB of memory, {_on_disk([(images, cost)])}")
     hours = sum(images * cost.seconds for _, images, cost in counted) / 3600
-    print(f"in all {hours:.3g} h of one device, by one image of each of {len(costs)} runs here")
-    for keep in KEPT:
-        size = sum(images * cost.sizes[keep] for _, images, cost in counted) / 1e9
-        print(f"on disk with store.keep={keep}: {size:.3g} GB")
+    disk = _on_disk([(images, cost) for _, images, cost in counted])
+    print(f"in all {hours:.3g} h of one device, {disk}, by one image of each of {len(costs)} runs here")
+
+
+def _on_disk(counted: Sequence[tuple[int, Cost]]) -> str:
+    """Gigabytes of images by what is kept."""
+    sizes = {keep: sum(images * cost.sizes[keep] for images, cost in counted) / 1e9 for keep in KEPT}
+    return "on disk " + ", ".join(f"{size:.3g} GB (store.keep={keep})" for keep, size in sizes.items())
 
 
 def measure(job: Planned, num_images: int) -> Cost:

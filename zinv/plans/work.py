@@ -19,7 +19,7 @@ from typing import Any, Final
 from zinv.errors import StoreError, ZinvError
 from zinv.evaluation.claims import Heart
 from zinv.evaluation.files import names, read_json
-from zinv.plans.attempts import Reason, Stopped, attempt
+from zinv.plans.attempts import REASONS, Reason, Stopped, attempt
 from zinv.plans.plan import Plan, Planned
 
 SIGNALS: Final[dict[signal.Signals, Reason]] = {signal.SIGTERM: "stopped", signal.SIGUSR1: "time"}
@@ -66,7 +66,7 @@ def work(plan: Plan, jobs: Sequence[Planned], task: dict[str, Any], submission: 
         try:
             status = max(status, min(1, do(plan, job, task.get("batch_size", {}).get(job.id), submission)))
         except Stopped as stop:
-            print(f"stopped ({stop.reason}); every finished image is kept", file=sys.stderr)
+            print(f"stopped: {REASONS[stop.reason]}; every finished image is kept", file=sys.stderr)
             return 143
         except ZinvError as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
