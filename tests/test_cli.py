@@ -61,7 +61,7 @@ def error(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
             "run --grid space=z,w seed=1 --only space=z --shards 2",
             ("run_experiment", None, ["space=z,w", "seed=1"], *[False] * 3, None, Selection(True, ("space=z",), 2)),
         ),
-        ("score runs/a protocol=pixel", ("score", "runs/a", ["protocol=pixel"])),
+        ("score runs/a protocol=pixel", ("score", "runs/a", ["protocol=pixel"], False)),
         ("table a b", ("table", ["a", "b"], None, "terminal", None, False, None, False, False)),
         (
             "table a --against Z --format latex --output t.tex --update --pivot space",

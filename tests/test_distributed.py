@@ -67,6 +67,24 @@ def test_two_processes_give_the_records_of_one(cli: Cli):
     assert same_records("one", "two")
 
 
+def test_torchrun_starts_the_processes_as_lightning_does(cli: Cli):
+    path = os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")])
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "zinv"]
+    done = subprocess.run(
+        [sys.executable, "-m", *launcher, *RUN.split(), "trainer.strategy=ddp", "trainer.devices=2", "data.num=5"],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("protocol pixel ") == 1
+    assert ranks("runs") == [[3, 2]]
+    cli(f"{RUN} data.num=5 runs=one")
+    assert same_records("one", "runs")
+
+
 @pytest.mark.slow
 def test_a_process_may_have_nothing_left_to_do(cli: Cli):
     cli(f"{RUN} data.num=5 runs=two")

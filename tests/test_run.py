@@ -259,11 +259,60 @@ def test_results_are_committed_on_request_and_compared_otherwise(cli: Cli, exper
     assert (experiment / "results.csv").read_bytes() == committed
 
 
-def test_an_experiment_says_what_it_needs(cli: Cli, experiment: Path):
+def needing(experiment: Path, *needs: str) -> None:
     text = (experiment / "experiment.yaml").read_text()
-    (experiment / "experiment.yaml").write_text(text + "needs: [{file: nowhere, command: train model=pnorm}]\n")
+    (experiment / "experiment.yaml").write_text(f"{text}needs: [{', '.join(f'{{{need}}}' for need in needs)}]\n")
+
+
+def test_what_an_experiment_needs_is_trained_first(cli: Cli, experiment: Path):
+    command = "train model=pnorm generator=toy model.num=2000 trainer.accelerator=cpu"
+    needing(experiment, f"file: lab/pnorm, kind: P_N statistics, of: lab/toy, command: {command}")
     said = cli("run tiny --jobs 1")
-    assert (said.status, said.err) == (2, "error: tiny needs nowhere; `zinv train model=pnorm` makes it.\n")
+    (file,) = Path("runs/train").glob("pnorm-toy-*/pnorm.safetensors")
+    assert f"tiny needs what this makes: zinv {command}\n{file}" in said.out
+    assert said.status == 2
+    assert f"error: tiny needs lab/pnorm, and `zinv {command}` has made a file of another name. Give the " in said.err
+    Path("runs/train/lab").mkdir()
+    file.rename("runs/train/lab/pnorm.safetensors")
+    said = cli("run tiny --jobs 1")
+    assert said.status == 0 and "needs" not in said.out
+
+
+@pytest.mark.parametrize("command", ["convert a b", "train model=invertibility model.runs=[…]"])
+def test_what_no_training_makes_is_named(cli: Cli, experiment: Path, command: str):
+    needing(experiment, f'file: nowhere, command: "{command}"')
+    said = cli("run tiny --jobs 1")
+    assert (said.status, said.err) == (2, f"error: nowhere: missing; `zinv {command}` makes it, which no job can.\n")
+    assert not Path("runs").exists()
+
+
+KEEPS = {"codes": (), "images": ("reconstruction.png",), "all": ("reconstruction.png", "target.png")}
+
+
+def test_codes_alone_give_the_table_of_images_and_their_pictures(cli: Cli, experiment: Path):
+    for keep in KEEPS:
+        assert cli(f"run tiny --jobs 1 store.keep={keep} runs={keep}").status == 0
+    found = {keep: sorted(path.name for path in Path(keep).glob("optimize-w-toy/*/images/*/*.png")) for keep in KEEPS}
+    assert {keep: set(names) for keep, names in found.items()} == {
+        keep: set(pictures) for keep, pictures in KEEPS.items()
+    }
+    files = sorted(path.relative_to("codes") for path in Path("codes").glob("*/*/records.csv"))
+    assert len(files) == 2
+    for file in files:
+        assert len({(Path(keep) / file).read_bytes() for keep in KEEPS}) == 1
+    run = str(next(Path("codes").glob("optimize-w-toy/*")))
+    said = cli(f"figure reconstructions {run}")
+    assert said.err == (
+        f"error: {run}: its pictures were not kept (store.keep=codes); `zinv score {run} --pictures` makes them.\n"
+    )
+    assert cli(f"score {run} --pictures").status == 0
+    for picture in Path("images").glob("optimize-w-toy/*/images/*/reconstruction.png"):
+        assert (Path("codes") / picture.relative_to("images")).read_bytes() == picture.read_bytes()
+
+
+def test_what_is_kept_is_one_of_three(cli: Cli):
+    said = cli("evaluate generator=toy store.keep=code")
+    assert said.status == 2 and said.err.startswith("error: store.keep=code: unknown choice. Did you mean 'codes'?")
 
 
 def test_a_mistake_in_a_later_row_shows_before_the_first_runs(cli: Cli, experiment: Path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -54,13 +54,18 @@ def figure(words: Sequence[str], wishes: Wishes, output: str | None = None) -> i
         raise StoreError(f"{', '.join(rest) or 'runs'}: no run is scored yet.")
     stage = Stage(found, wishes)
     name = found.experiment.name if found.experiment else "runs"
-    for kind in kinds or _fitting(stage):
-        for drawing in KINDS[kind](stage):
-            paths = drawing.write(Path(output) if output else Path("figures") / name)
-            report_figure(_loggers(stage), drawing.name, paths[1])
-            print("\n".join(map(str, paths)))
-            print(" ".join([drawing.caption, *drawing.notes]))
+    for drawing in drawings(stage, kinds):
+        paths = drawing.write(Path(output) if output else Path("figures") / name)
+        report_figure(_loggers(stage), drawing.name, paths[1])
+        print("\n".join(map(str, paths)))
+        print(" ".join([drawing.caption, *drawing.notes]))
     return 0
+
+
+def drawings(stage: Stage, kinds: Sequence[str] = ()) -> Iterator[Drawing]:
+    """Figures of these kinds; without any, of those that the rows have something for."""
+    for kind in kinds or _fitting(stage):
+        yield from KINDS[kind](stage)
 
 
 def reconstructions(stage: Stage) -> list[Drawing]:

@@ -28,13 +28,18 @@ from zinv.methods.inversion import Inversion
 class StoreWriter(L.Callback):
     """Writes results, reasons and times of this process's images; shows progress on the first.
 
+    Args:
+        path: the run folder.
+        source: the images.
+        keep: what of a result, as `StoreSettings` has it.
+
     Attributes:
         count: images that this process has finished or failed.
         inverted: images that it has inverted, and `seconds` the time that they took.
     """
 
-    def __init__(self, path: Path, source: DataSource):
-        self.path, self.source, self.count = path, source, 0
+    def __init__(self, path: Path, source: DataSource, keep: str = "images"):
+        self.path, self.source, self.keep, self.count = path, source, keep, 0
         self.inverted, self.seconds = 0, 0.0
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -65,9 +70,8 @@ class StoreWriter(L.Callback):
             taken = time.monotonic() - self.started
             self.inverted, self.seconds = self.inverted + len(batch.ids), self.seconds + taken
             seconds = taken / len(batch.ids)
-            write_batch(
-                self.run, pl_module, outputs, batch, {"seconds": round(seconds, 3), "rank": trainer.global_rank}
-            )
+            times: dict[str, float | int] = {"seconds": round(seconds, 3), "rank": trainer.global_rank}
+            write_batch(self.run, pl_module, outputs, batch, times, self.keep)
         self.count += len(batch.ids) + len(batch.failures)
         if self.progress:
             self.progress.advance(len(batch.ids) + len(batch.failures))
@@ -82,8 +86,15 @@ class StoreWriter(L.Callback):
 
 
 @torch.no_grad()
-def write_batch(run: Run, method: Inverter, inversion: Inversion, batch: Batch, times: dict[str, float | int]) -> None:
-    """Store each image of a batch."""
+def write_batch(
+    run: Run,
+    method: Inverter,
+    inversion: Inversion,
+    batch: Batch,
+    times: dict[str, float | int],
+    keep: str = "images",
+) -> None:
+    """Store each image of a batch; a picture that its inversion cannot give again is kept in any case."""
     images = method.reconstruct(inversion)
     for i, name in enumerate(batch.ids):
         digest = pixels_sha256(batch.target[i])
@@ -99,7 +110,9 @@ def write_batch(run: Run, method: Inverter, inversion: Inversion, batch: Batch, 
             "facts": {key: float(value[i]) for key, value in inversion.facts.items()},
             "note": "; ".join(filter(None, (batch.notes.get(name), inversion.notes.get(i)))),
         }
-        run.finish(name, tensors, metadata, images[i], result, _trace(inversion, i), times)
+        target = batch.target[i] if keep == "all" else None
+        picture = keep != "codes" or not inversion.keeps_weights
+        run.finish(name, tensors, metadata, images[i], result, _trace(inversion, i), times, target, picture)
 
 
 def _trace(inversion: Inversion, index: int) -> dict[str, Sequence[float]] | None:
@@ -121,8 +134,8 @@ def quiet() -> None:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """SIGTERM stops at once, as Ctrl-C does; Lightning alone would make a note of it and go on."""
-    if threading.current_thread() is not threading.main_thread():
+    """SIGTERM stops at once, as Ctrl-C does, unless it is listened to; Lightning would make a note of it and go on."""
+    if threading.current_thread() is not threading.main_thread() or callable(signal.getsignal(signal.SIGTERM)):
         yield
         return
     before = signal.signal(signal.SIGTERM, _stop)

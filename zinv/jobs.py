@@ -216,7 +216,8 @@ class Watch:
             tell_error(job, outcome.error)
             return
         seconds = time.monotonic() - self.began[place]
-        words = headline(Row.read(job.folder), self.columns)
+        whole = (job.folder / "records.csv").is_file()
+        words = headline(Row.read(job.folder), self.columns) if whole else job.config["name"] or job.folder.parent.name
         print(f"{job.place} {words}, {seconds:.0f} s ({self.progress.line()})", flush=True)
         for line in outcome.printed.splitlines():
             if line.startswith(("failed: ", "warning: ")):

@@ -41,7 +41,7 @@ from zinv.methods.base import Inverter
 from zinv.methods.fitting import images_that_fit
 from zinv.metrics.protocol import Protocol
 from zinv.ranks import Ranks, forget_peak, peak_memory
-from zinv.scoring import score_images
+from zinv.scoring import make_pictures, score_images
 
 NUM_DRAWN: Final = 8
 
@@ -179,7 +179,7 @@ def invert(path: Path, parts: Parts, ids: Sequence[str]) -> Ranks:
     Other runs may be at work in the same folder: each image is done by one of them; this one ends when all are done.
     """
     quiet()
-    data, writer = parts.config["data"], StoreWriter(path, parts.source)
+    data, writer = parts.config["data"], StoreWriter(path, parts.source, parts.config["store"]["keep"])
     trainer = _trainer(build(parts.config, "trainer"), writer)
     lacking = parts.start.lacking(parts.source.ids).keys() if parts.start else set()
     run, claims, others = Run(path), Claims(path), set(parts.source.ids) - set(ids)
@@ -242,10 +242,16 @@ def _trainer(settings: RunTrainer, writer: L.Callback) -> L.Trainer:
 
 
 def finish(path: Path, parts: Parts, group: str | None, ids: Sequence[str]) -> int:
-    """Write records and table, report, and tell which of the images failed."""
+    """Write records and table, report, and tell which of the images failed.
+
+    Jobs that share the images of a run leave records and reports to the last of them: they read each image's files.
+    """
     from zinv.evaluation.report import report
 
     run, info = Run.open(path), ProtocolInfo.of(parts.protocol)
+    if left := set(parts.source.ids) - run.finished() - run.failed() - set(ids):
+        print(f"{path}: {len(left)} images are left to other jobs, the last of which writes the records.")
+        return 1 if run.failed() & set(ids) else 0
     records = merge_records(run, info, parts.source.ids)
     if parts.plan:
         merge_edits(run, edit_info(parts.plan, parts.protocol), parts.source.ids)
@@ -272,8 +278,14 @@ def draw_layers(run: Run, source: DataSource) -> None:
         sheet.save(run.path / "layers.png")
 
 
-def score(path: str, overrides: Sequence[str]) -> int:
-    """Score stored inversions under a protocol: `zinv score RUN protocol=paper`."""
+def score(path: str, overrides: Sequence[str], pictures: bool = False) -> int:
+    """Score stored inversions under a protocol: `zinv score RUN protocol=paper`.
+
+    Args:
+        path: the run folder.
+        overrides: the protocol and its settings.
+        pictures: make the reconstructions that were not kept.
+    """
     run = Run.open(path)
     config = load(run.path / "config.yaml")
     protocol = _protocol(config, overrides)
@@ -281,6 +293,8 @@ def score(path: str, overrides: Sequence[str]) -> int:
     _check_same_generator(run, parts.config)
     info = ProtocolInfo.of(parts.protocol)
     score_images(run, parts.source, parts.method, parts.protocol, Ranks.alone(), parts.source.ids)
+    if pictures:
+        make_pictures(run, parts.method)
     records = merge_records(run, info, parts.source.ids)
     print(to_terminal(make_table([Row.read(records)])))
     print(records)

@@ -26,7 +26,7 @@ def score_images(
 ) -> None:
     """Score those images that are finished and have no scores under the protocol; each process takes its share."""
     info = ProtocolInfo.of(protocol)
-    left = unscored(run, info) & set(ids)
+    left = unscored(run, info, ids)
     todo = [i for i, name in enumerate(source.ids) if name in left]
     method.to(ranks.device)
     protocol.to(ranks.device)
@@ -44,9 +44,18 @@ def score_images(
         write_scores(run, info, name, {column: float(value[0]) for column, value in values.items()})
 
 
+def make_pictures(run: Run, method: Inverter) -> None:
+    """Make the reconstructions that were not kept."""
+    for name in sorted(run.finished()):
+        if not run.read(name).has_picture:
+            run.keep_picture(name, decode(run, method, name).cpu())
+
+
 @torch.no_grad()
 def decode(run: Run, method: Inverter, name: str) -> Tensor:
     """Synthesise a stored inversion again, `(3, R, R)` in [-1, 1]; without its tuned weights, the stored picture.
+
+    It is compared with the stored picture, if that was kept.
 
     Raises:
         StoreError: it is not the picture that was stored.
@@ -57,6 +66,8 @@ def decode(run: Run, method: Inverter, name: str) -> Tensor:
     if not inversion.keeps_weights:
         return stored.reconstruction
     image = method.reconstruct(inversion)[0]
+    if not stored.has_picture:
+        return image
     difference = (round_8bit(image).cpu() - stored.reconstruction).abs().mean() * 127.5
     if not difference <= MAX_DIFFERENCE:
         raise StoreError(

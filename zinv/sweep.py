@@ -9,9 +9,11 @@ from zinv.config import Experiment, missing_needs
 from zinv.config.selection import EVERYTHING, Selection, select
 from zinv.errors import WeightsError
 from zinv.evaluation.declared import declare
+from zinv.evaluation.files import clear_errors
 from zinv.jobs import Flags, Job, do_jobs, to_do
-from zinv.plans.make import Chosen, choose, freeze, plan_jobs
+from zinv.plans.make import Chosen, choose, freeze, plan_jobs, training
 from zinv.tables import read_rows, show_tables
+from zinv.train import train
 
 
 def run_experiment(
@@ -38,7 +40,7 @@ def run_experiment(
         0, or 1 if a run failed.
     """
     selected = select(name, overrides, selection)
-    check_needs(selected.experiment)
+    make_needs(selected.experiment)
     chosen = choose(selected)
     experiment = chosen.experiment
     flags = Flags(keep, fresh, experiment.name)
@@ -58,20 +60,29 @@ def run_experiment(
 
 def declare_contrasts(chosen: Chosen) -> None:
     """Keep which contrasts are declared as the runs of these rows begin."""
-    declare(chosen.record, chosen.folders[: chosen.num], chosen.experiment.contrasts)
+    with clear_errors(chosen.record):
+        declare(chosen.record, chosen.folders[: chosen.num], chosen.experiment.contrasts)
 
 
 def _with_results(chosen: Chosen, jobs: Sequence[Job], statuses: Sequence[int]) -> list[Path | None]:
     """The folders of rows and reruns; None where a job of it has no result."""
     failed = {job.folder for job, status in zip(jobs, statuses, strict=True) if status not in (0, 1)}
-    return [None if folder in failed else folder for folder in chosen.folders]
+    whole = {job.folder for job in jobs if (job.folder / "records.csv").is_file()} - failed
+    return [folder if folder in whole else None for folder in chosen.folders]
 
 
-def check_needs(experiment: Experiment) -> None:
-    """Refuse to start without what must exist first.
+def make_needs(experiment: Experiment) -> None:
+    """Train what must exist first and does not; each goes on from its last checkpoint.
 
     Raises:
-        WeightsError: names the file and the command that makes it.
+        WeightsError: something else than a training makes it, or the training has made another file.
     """
+    commands = {need.command: training(need).overrides for need in missing_needs(experiment)}
+    for command, overrides in commands.items():
+        print(f"{experiment.name} needs what this makes: zinv {command}", flush=True)
+        train(overrides)
     for need in missing_needs(experiment):
-        raise WeightsError(f"{experiment.name} needs {need.file}; `zinv {need.command}` makes it.")
+        raise WeightsError(
+            f"{experiment.name} needs {need.file}, and `zinv {need.command}` has made a file of another name. Give the "
+            "need the file's kind and the generator that it is made for (kind, of), or put it there under its name."
+        )

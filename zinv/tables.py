@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zinv.config import Experiment, as_overrides, experiment_names, find_experiment
+from zinv.config.experiment import read_experiment
 from zinv.config.selection import select
 from zinv.errors import ConfigError, StoreError
 from zinv.evaluation.contrasts import contrast_table, size_table
@@ -18,6 +19,7 @@ from zinv.evaluation.rows import Row
 from zinv.evaluation.store import runs_in
 from zinv.evaluation.table import Table, labels, make_table, pivot
 from zinv.plans.make import choose
+from zinv.plans.plan import Plan
 
 ENDINGS = {"md": "markdown", "latex": "latex", "csv": "csv"}
 
@@ -83,6 +85,31 @@ def read_rows(experiment: Experiment, folders: Sequence[Path | None], num: int) 
         for row, rerun in zip(rows[:num], again, strict=True)
         if row
     ]
+
+
+def of_plan(plan: Plan) -> Found:
+    """The rows of a plan that are done, drawn as its frozen `experiment.yaml` says."""
+    frozen = (plan.folder / "experiment.yaml").is_file()
+    experiment = read_experiment(plan.folder) if frozen else Experiment("", Path())
+    experiment = replace(experiment, name=plan.experiment.name)
+    jobs = {job.folder: job for job in plan.jobs if job.folder and not job.training}
+    rows = [job for job in jobs.values() if not job.rerun]
+    again = [job for job in jobs.values() if job.rerun]
+    places = [Path(plan.facts["cwd"]) / str(job.folder) for job in [*rows, *(again if len(again) == len(rows) else [])]]
+    done = [place if (place / "records.csv").is_file() else None for place in places]
+    lacking = tuple(job.name for job, place in zip(rows, done, strict=False) if place is None)
+    record = plan.experiment.with_name(f"{plan.experiment.name}.json")
+    return Found(read_rows(experiment, done, len(rows)), experiment, record, lacking)
+
+
+def found_tables(found: Found) -> list[Table]:
+    """The table of an experiment's rows, and that of its declared contrasts."""
+    assert found.experiment
+    whole = not found.lacking
+    made = [experiment_table(found.experiment, found.rows, whole)]
+    if found.experiment.contrasts:
+        made += declared_tables(found.experiment, found.rows, found.record, whole)
+    return made
 
 
 def show_tables(experiment: Experiment, rows: Sequence[Row], asked: int | None, record: Path, update: bool) -> None:

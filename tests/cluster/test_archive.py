@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from zinv.cluster import reproduce as reproduction
 from zinv.cluster import sync as syncing
 
 Cli = Callable[..., Any]
@@ -44,6 +45,35 @@ def test_an_archive_is_reproduced_byte_for_byte_and_says_what_differs(cli: Cli, 
     assert (said.status, said.out.count("the same, byte for byte")) == (0, 2), said.out + said.err
     records = Path("reproduced/tiny/archived") / run / "records.csv"
     assert records.read_bytes() == (runs()[0] / "records.csv").read_bytes()
+
+
+def test_archived_results_are_scored_again_without_being_made_again(cli: Cli, tiny: None):
+    cli("run tiny --jobs 1")
+    cli("archive tiny")
+    said = cli("reproduce tiny.tar.gz --rescore --to lean")
+    assert said.status == 2
+    assert said.err == "error: tiny.tar.gz: no results are in it: zinv archive tiny --images keeps them.\n"
+    assert cli("archive tiny --images").status == 0
+    said = cli("reproduce tiny.tar.gz --rescore")
+    assert (said.status, said.out.count("the same, byte for byte")) == (0, 2), said.out + said.err
+    assert not list(Path("reproduced/tiny").glob("runs/*"))
+    with tarfile.open("tiny.tar.gz") as tar:
+        names = tar.getnames()
+    assert {"table.md", "table.csv"} <= set(names) and any(name.startswith("figures/") for name in names)
+    run = runs()[0].name
+    assert f"runs/{run}/images/toy-00000/inversion.safetensors" in names
+
+
+def test_what_differs_from_an_archive_is_told_in_numbers(cli: Cli, tiny: None):
+    cli("run tiny --jobs 1")
+    cli("archive tiny --images")
+    cli("reproduce tiny.tar.gz --rescore")
+    folder = Path("reproduced/tiny/archived") / runs()[0].name
+    text = (folder / "records.csv").read_text()
+    (value,) = {line.split(",")[4] for line in text.splitlines() if line.startswith("toy-00001,")}
+    (folder / "records.csv").write_text(text.replace(value, "0.5"))
+    lines = list(reproduction._differences(folder, next(Path("reproduced/tiny/rescored").glob(f"{folder.name}/*/*"))))
+    assert len(lines) == 1 and " over 2 images" in lines[0] and "; at most 0." in lines[0]
 
 
 def test_an_experiment_that_is_not_done_is_not_archived(cli: Cli, tiny: None):
@@ -92,13 +122,13 @@ def test_each_offline_report_is_uploaded_once_and_the_last_one_only(
     monkeypatch.setattr(syncing.subprocess, "run", upload)
     said = cli("sync")
     assert sent == ["runs/x/aaaaaaaa/wandb/offline-run-2-a", "runs/x/bbbbbbbb/wandb/offline-run-1-b"]
-    assert said.status == 1 and "1 runs uploaded, 0 were before, 1 failed." in said.out
+    assert said.status == 1 and "1 reports uploaded, 0 were before, 1 failed." in said.out
     assert said.err == "error: runs/x/bbbbbbbb: not uploaded: no network\n"
     broken.clear()
-    assert cli("sync").out == "1 runs uploaded, 1 were before, 0 failed.\n"
-    assert cli("sync").out == "0 runs uploaded, 2 were before, 0 failed.\n" and len(sent) == 3
+    assert cli("sync").out == "1 reports uploaded, 1 were before, 0 failed.\n"
+    assert cli("sync").out == "0 reports uploaded, 2 were before, 0 failed.\n" and len(sent) == 3
     (Path("runs/x/aaaaaaaa/wandb/offline-run-3-a")).mkdir()  # the run went on
-    assert cli("sync").out == "1 runs uploaded, 1 were before, 0 failed.\n"
+    assert cli("sync").out == "1 reports uploaded, 1 were before, 0 failed.\n"
     assert "nowhere: no folder of runs." in cli("sync nowhere").err
 
 
@@ -125,10 +155,75 @@ def test_cleaning_takes_what_serves_no_one_and_leaves_results(cli: Cli, tiny: No
     assert json.loads(cli("status tiny --json").out)[0]["state"] == "done"
 
 
+def test_cleaning_to_codes_leaves_what_makes_the_pictures_again(cli: Cli, tiny: None):
+    cli("run tiny --jobs 1 store.keep=all")
+    pictures = {path: path.read_bytes() for path in Path("runs").glob("*/*/images/*/*.png")}
+    assert len(pictures) == 8
+    said = cli("clean --keep images")
+    assert f"deleted 2 pictures of {runs()[0]} (" in said.out
+    assert {path.name for path in Path("runs").glob("*/*/images/*/*.png")} == {"reconstruction.png"}
+    cli("clean --keep codes")
+    assert not list(Path("runs").glob("*/*/images/*/*.png"))
+    for run in runs():
+        assert cli(f"score {run} --pictures").status == 0
+    left = list(Path("runs").glob("*/*/images/*/*.png"))
+    assert len(left) == 4 and all(path.read_bytes() == pictures[path] for path in left)
+
+
+def test_pictures_that_no_code_gives_again_stay(cli: Cli):
+    parts = "method=pti method.num_steps=2 method.pivot_steps=2 method.keep_weights=false"
+    said = cli(f"evaluate generator=toy space=wplus data.num=1 trainer=cpu store.keep=codes {parts}")
+    assert said.status == 0, said.err
+    cli("clean --keep codes")
+    assert len(list(Path("runs").glob("*/*/images/*/reconstruction.png"))) == 1
+
+
+def test_an_experiment_is_a_report_of_its_own_told_once_for_each_state(
+    cli: Cli, tiny: None, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    sent: list[str] = []
+
+    def upload(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        sent.append(command[-1])
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    assert cli("run tiny --jobs 1 logger=wandb").status == 0
+    monkeypatch.setattr(syncing.subprocess, "run", upload)
+    said = cli("sync")
+    assert "tiny: table and figures are the W&B run summary-" in said.out, said.err
+    assert "3 reports uploaded, 0 were before, 0 failed." in said.out
+    (place,) = Path("runs/experiments/tiny/wandb").glob("offline-run-*")
+    media = place / "files" / "media"
+    table = json.loads(next(media.rglob("table*.table.json")).read_text())
+    assert [line[0] for line in table["data"]] == ["Z", "W+"] and {"space", "MSE", "MSE ±"} <= {*table["columns"]}
+    assert list(media.rglob("*reconstructions*.png"))
+    assert cli("sync").out == "0 reports uploaded, 3 were before, 0 failed.\n"
+    assert len(sent) == 3
+
+
+def test_all_reports_of_a_training_are_uploaded_in_order(cli: Cli, monkeypatch: pytest.MonkeyPatch):
+    for name in ("offline-run-1-a", "offline-run-2-a"):
+        (Path("runs/train/generator-aaaaaaaa/wandb") / name).mkdir(parents=True)
+    sent: list[list[str]] = []
+
+    def upload(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        sent.append(command[4:])
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(syncing.subprocess, "run", upload)
+    assert cli("sync").out == "2 reports uploaded, 0 were before, 0 failed.\n"
+    place = "runs/train/generator-aaaaaaaa/wandb"
+    assert sent == [[f"{place}/offline-run-1-a"], ["--append", f"{place}/offline-run-2-a"]]
+
+
 def test_the_sweep_of_a_plan_names_its_jobs_and_its_code(cli: Cli, tiny: None):
     cli("run tiny --jobs 1")
     (path,) = Path("runs/experiments/tiny/plans").glob("*/sweep.yaml")
     sweep = yaml.safe_load(path.read_text())
+    recipe = [line for line in path.read_text().splitlines() if line.startswith("#")]
+    assert f"wandb sweep {path}" in recipe[1]
+    assert recipe[2].endswith('sbatch --array=0-1 --job-name=tiny --wrap "wandb agent --count 1 ENTITY/PROJECT/ID"')
     assert sorted(sweep["parameters"]["job"]["values"]) == sorted(run.name for run in runs())
     assert sweep["command"][-1] == "${args_no_hyphens}"
     environment = dict(word.split("=", 1) for word in sweep["command"] if "=" in word)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import socket
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +81,16 @@ def test_finished_and_failed_images_are_counted_with_their_reasons(plan: Plan):
 def test_all_images_are_a_job_that_is_done(plan: Plan):
     for name in plan.ids(plan.jobs[0]):
         (run(plan) / "images" / name).mkdir()
+    assert of(plan).state == "done"
+
+
+def test_a_job_that_died_after_its_last_image_is_not_done(plan: Plan):
+    """Scores and records may be missing."""
+    for name in plan.ids(plan.jobs[0]):
+        (run(plan) / "images" / name).mkdir()
+    left(plan, pid=2**22 + 1)
+    assert of(plan).words == "failed: died without a word"
+    left(plan, ended=True, reason=None)
     assert of(plan).state == "done"
 
 
@@ -189,8 +202,11 @@ def test_trainings_go_first_and_the_others_wait(plan: Plan, monkeypatch: pytest.
     sent: list[list[str]] = []
     monkeypatch.setattr(slurm, "sbatch", lambda path, flags: sent.append(list(flags)) or f"{len(sent)}")
     made = submit.orders([replace(second, needs=["aaaaaaaa"]), training], ClusterSettings(gpus=0))
-    assert submit._submit(plan, made, dry_run=False) == 0
-    assert sent == [[], ["--dependency=afterok:1"]]
+    assert submit._submit(plan, made, dry_run=False, awaited={}) == 0
+    assert sent == [[], ["--dependency=afterok:1", "--kill-on-invalid-dep=yes"]]
+    made = submit.orders([replace(second, needs=["aaaaaaaa"])], ClusterSettings(gpus=0))
+    assert submit._submit(plan, made, dry_run=False, awaited={"aaaaaaaa": "9_0"}) == 0
+    assert sent[2][0] == "--dependency=afterok:9_0"
 
 
 def test_without_slurm_nothing_is_submitted(plan: Plan, cli: Cli, monkeypatch: pytest.MonkeyPatch):
@@ -212,6 +228,19 @@ def test_a_dry_run_needs_no_slurm_and_prints_jobs_and_script(plan: Plan, cli: Cl
     assert "#SBATCH --partition=gpu" in said.out and "#SBATCH --exclusive" in said.out
     assert f"{plan.jobs[0].id}  optimize-z-toy: 4 images" in said.out
     assert not (plan.experiment / "submissions").exists()
+
+
+def test_a_pilot_tells_hours_memory_and_what_each_choice_keeps(plan: Plan, cli: Cli):
+    said = cli("submit tiny --dry-run --pilot cluster=cpu data.num=1000 store.keep=codes")
+    assert said.status == 0, said.err
+    assert " h of one device, on disk " in said.out and "by one image of each of 2 runs here" in said.out
+    (line,) = (line for line in said.out.splitlines() if " optimize-z-toy: " in line and "on disk" in line)
+    sizes = {keep: float(size) for size, keep in re.findall(r"([\d.e-]+) GB \(store\.keep=(\w+)\)", line)}
+    assert 0 < sizes["codes"] < sizes["images"] < sizes["all"]
+    assert cli("evaluate generator=toy space=z method.num_steps=2 data.num=1 trainer=cpu store.keep=codes").status == 0
+    folder = next(Path("runs").glob("optimize-z-toy/*/images/*"))
+    one = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert sizes["codes"] == pytest.approx(1000 * one / 1e9, rel=0.05)
 
 
 def test_status_of_what_was_never_planned(plan: Plan, cli: Cli, monkeypatch: pytest.MonkeyPatch):
@@ -252,3 +281,36 @@ def test_ten_thousand_finished_images_in_under_two_seconds(plan: Plan):
     began = time.monotonic()
     assert (of(plan).finished, of(plan).state) == (10_000, "done")
     assert time.monotonic() - began < 2
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB, where this process may mount one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if shutil.which("mount") is None or mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)):
+        pytest.skip("this process may not mount a file system")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def mount(*words: str) -> int:
+    return subprocess.run(["mount", *words], capture_output=True, check=False).returncode
+
+
+def test_a_plan_is_whole_or_absent_on_a_disk_that_is_full(plan: Plan, cli: Cli, disk: Path):
+    """The frozen code alone is larger."""
+    said = cli(f"run tiny runs={disk} --jobs 1")
+    place = disk / "experiments" / "tiny"
+    assert said.err.startswith(f"error: {place}: cannot write (No space left on device). Finished images are safe;")
+    assert not list(place.glob("plans/*"))
+    assert cli("status tiny").status == 1  # that of another folder of runs stands
+
+
+def test_what_is_read_only_can_be_looked_at(plan: Plan, cli: Cli, disk: Path):
+    shutil.copytree(plan.experiment, disk / "experiments" / "tiny", symlinks=True, ignore=lambda *_: {"code"})
+    assert mount("-o", "remount,ro", str(disk)) == 0
+    said = cli(f"status tiny --runs {disk}")
+    assert (said.status, said.err) == (1, "") and "0 of 8 images; 2 to do" in said.out
+    said = cli(f"run tiny runs={disk} --jobs 1")
+    assert said.status == 2 and "cannot write (Read-only file system). Finished images are safe" in said.err

@@ -25,7 +25,7 @@ class TestChoices:
         assert compose()["space"] == {"_name_": "sphere", "_target_": "mylab.parts.Sphere", **space}
 
     def test_groups_and_run_settings_are_complete(self):
-        parts = ["generator", "space", "method", "loss", "data", "protocol", "trainer", "logger"]
+        parts = ["generator", "space", "method", "loss", "data", "protocol", "trainer", "logger", "store"]
         assert list(compose()) == ["name", "seed", "runs", "trace", "start", *parts]
 
     def test_a_preset_departs_from_the_constructor_and_an_override_from_the_preset(self):

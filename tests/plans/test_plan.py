@@ -16,7 +16,7 @@ from zinv.config import compose
 from zinv.config.selection import Selected, Selection, select
 from zinv.errors import ConfigError, StoreError
 from zinv.evaluation import provenance
-from zinv.plans import code
+from zinv.plans import code, work
 from zinv.plans.make import choose, freeze, plan_jobs, seed_counts
 from zinv.plans.plan import Plan, current
 
@@ -219,6 +219,30 @@ def test_needs_are_jobs_that_the_others_wait_for(tiny: Path):
     assert all(job.needs == [training.id] for job in others)
 
 
+def test_a_training_that_needs_another_waits_for_it(tiny: Path):
+    needs = [
+        "{file: lab/generator, command: train model=generator}",
+        "{file: lab/code, command: train model=base_code generator=file generator.path=lab/generator loss=pixel}",
+    ]
+    (tiny / "experiment.yaml").write_text(TINY + f"needs: [{', '.join(needs)}]\n")
+    first, second, *others = plan_jobs(choose(select("tiny", [])))
+    assert (first.needs, second.needs, second.folder) == ([], [first.id], None)
+    assert all(job.needs == [first.id, second.id] for job in others)
+
+
+def test_rows_that_differ_in_their_edits_alone_are_jobs_of_one_folder(tiny: Path):
+    text = TINY.partition("grid")[0] + "rows: [{space: wplus, data.num: 2}, {space: wplus, data.num: 3}]\n"
+    (tiny / "experiment.yaml").write_text(text)
+    first, second = plan_jobs(choose(select("tiny", [])))
+    assert first.folder == second.folder and second.id == f"{first.id}-2"
+
+
+def test_rows_again_with_another_seed_are_jobs_that_are_no_rows(tiny: Path):
+    (tiny / "experiment.yaml").write_text(TINY + "replication: 2\n")
+    jobs = plan_jobs(choose(select("tiny", ["seed=4"], Selection(only=("space=zplus",)))))
+    assert [(job.rerun, job.config["seed"], job.config["data"]["num"]) for job in jobs] == [(False, 4, 3), (True, 5, 2)]
+
+
 def test_a_run_goes_through_a_plan_and_its_shards_share_the_images(cli: Cli, tiny: Path):
     said = cli("run tiny --only space=wplus --shards 2 --jobs 1")
     assert said.status == 0, said.err
@@ -230,3 +254,19 @@ def test_a_run_goes_through_a_plan_and_its_shards_share_the_images(cli: Cli, tin
     cli("run tiny --only space=wplus --jobs 1 runs=whole")
     (one,), (other,) = (list(Path(root).glob("*/*/records.csv")) for root in ("runs", "whole"))
     assert one.read_bytes() == other.read_bytes()
+    assert said.out.count("images are left to other jobs, the last of which writes the records.") == 1
+
+
+def test_processes_of_a_whole_node_do_jobs_of_their_own_on_a_gpu_each(monkeypatch: pytest.MonkeyPatch):
+    for name, value in {
+        "ZINV_SPREAD": "1",
+        "SLURM_PROCID": "1",
+        "SLURM_LOCALID": "1",
+        "SLURM_NODEID": "0",
+        "SLURM_NTASKS": "2",
+        "CUDA_VISIBLE_DEVICES": "4,7",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert work._share(["a", "b", "c", "d"]) == ["b", "d"]
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "7" and "SLURM_PROCID" not in os.environ
+    assert work._is_first()

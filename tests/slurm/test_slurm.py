@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -42,10 +44,17 @@ def finished() -> list[Path]:
     return list(Path("runs").glob("*/*/images/[!.]*/result.json"))
 
 
+def attempt(task: str) -> dict[str, Any]:
+    """What the last try of a task of an array says of itself."""
+    tries = [json.loads(path.read_text()) for path in sorted(Path("runs/experiments/tiny/jobs").glob("*/[!.]*.json"))]
+    number = task.partition("_")[2]
+    return [one for one in tries if one["slurm"]["SLURM_ARRAY_TASK_ID"] == number][-1]
+
+
 def test_submitted_killed_and_preempted_jobs_end_as_those_of_a_run(slurm: Slurm, zinv: Zinv):
     """The source of a space changes while its jobs wait: they run the frozen one."""
     Path("mine.py").write_text("from zinv.spaces.z import Z\n\nclass Mine(Z):\n    label = 'first'\n")
-    experiment(400, "space: [mine.Mine, zplus]")
+    experiment(200, "space: [mine.Mine, zplus]")
     alone = zinv("run tiny --jobs 1 runs=alone")
     assert alone.returncode == 0, alone.stderr
     said = zinv("submit tiny", *ASK)
@@ -55,7 +64,7 @@ def test_submitted_killed_and_preempted_jobs_end_as_those_of_a_run(slurm: Slurm,
     Path("mine.py").write_text("raise RuntimeError('edited')\n")
     until(finished)
     (first, *_) = [line.split()[0] for line in slurm.queue() if line.endswith("RUNNING")]
-    slurm.run("scancel", "--signal=KILL", "--full", first)
+    os.kill(attempt(first)["pid"], signal.SIGKILL)  # as its node's kernel does when memory runs out
     slurm.wait(empty=lambda tasks: not any(line.startswith(f"{first} ") for line in tasks))
     slurm.run("sbatch", "-p", "urgent", "-n", "2", "-o", "/dev/null", "--wrap", "sleep 1")
     slurm.wait()
@@ -95,6 +104,16 @@ def test_processes_under_srun_share_the_images_and_one_that_dies_ends_the_job(sl
     assert start["ranks"] == [2, 1]
     assert badly["state"] == "failed" and badly["finished"] < 3
     assert "MemoryError: rank 1" in zinv("logs", badly["id"]).stdout
+
+
+@pytest.mark.slow
+def test_processes_of_a_whole_node_do_a_job_each(slurm: Slurm, zinv: Zinv):
+    experiment(5)
+    assert zinv("submit tiny cluster=cpu cluster.whole_node=2 --cpus 1 --time 10").returncode == 0
+    slurm.wait()
+    jobs = status(zinv)
+    assert [job["state"] for job in jobs] == ["done", "done"], zinv("logs", jobs[0]["id"]).stdout
+    assert len({job["slurm"] for job in jobs}) == 1
 
 
 @pytest.mark.slow

@@ -26,10 +26,12 @@ class Line(Trainee):
 
     name = "line"
 
-    def __init__(self, num_steps: int = 20, batch_size: int = 4, die: int | None = None) -> None:
+    def __init__(
+        self, num_steps: int = 20, batch_size: int = 4, die: int | None = None, number: int = signal.SIGKILL
+    ) -> None:
         super().__init__(num_steps, batch_size, precision="32-true")
         torch.manual_seed(0)
-        self.net, self.die = nn.Linear(3, 1), die
+        self.net, self.die, self.number = nn.Linear(3, 1), die, number
 
     def batch(self, step: int) -> Batch:
         everyone = torch.randn(self.batch_size, 3, generator=step_rng(self.seed, step))
@@ -37,7 +39,7 @@ class Line(Trainee):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         if self.step == self.die:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self.number)
         loss = (self.net(batch[0]) - batch[0].sum(1, keepdim=True)).square().mean()
         self.log("loss", loss)
         return loss
@@ -55,9 +57,16 @@ class Line(Trainee):
         return torch.zeros(4, 3, 8, 8)
 
 
-def run(folder: Path, die: int | None = None, num_steps: int = 20, devices: int = 1) -> Path:
-    trainee = Line(die=die, num_steps=num_steps)
-    return fit(trainee, folder, "cpu", devices, checkpoint_minutes=0.0, log_steps=1)
+def run(
+    folder: Path,
+    die: int | None = None,
+    num_steps: int = 20,
+    devices: int = 1,
+    number: int = signal.SIGKILL,
+    minutes: float = 0.0,
+) -> Path:
+    trainee = Line(die=die, num_steps=num_steps, number=number)
+    return fit(trainee, folder, "cpu", devices, checkpoint_minutes=minutes, log_steps=1)
 
 
 def run_alone(folder: Path, **arguments: int) -> subprocess.CompletedProcess[bytes]:
@@ -78,6 +87,34 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None
     assert run(killed).read_bytes() == whole.read_bytes()
     assert losses(killed) == losses(tmp_path / "whole")
     assert [step for step, _ in losses(killed)] == list(range(1, 21))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_training_that_is_told_to_stop_saves_first_and_goes_on_from_there(tmp_path: Path, number: int) -> None:
+    """Preempted with a notice, long before the next checkpoint is due."""
+    whole, told = run(tmp_path / "whole"), tmp_path / "told"
+    stopped = run_alone(told, die=13, number=number, minutes=1000)
+    assert stopped.returncode == 1 and not (told / "card.json").exists()
+    assert torch.load(told / "last.ckpt", weights_only=False)["global_step"] == 14
+    assert run(told, minutes=1000).read_bytes() == whole.read_bytes()
+    assert losses(told) == losses(tmp_path / "whole")
+
+
+def test_who_listened_before_hears_of_the_signal_after_the_checkpoint(tmp_path: Path) -> None:
+    """A job of a plan keeps on record that it was preempted."""
+    heard: list[bool] = []
+
+    def stop(number: int, _: object) -> None:
+        heard.append((tmp_path / "last.ckpt").is_file())
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with pytest.raises(TimeoutError):
+            run(tmp_path, die=3, number=signal.SIGTERM, minutes=1000)
+        assert heard == [True] and signal.getsignal(signal.SIGTERM) is stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.slow

@@ -187,7 +187,8 @@ def _state(
         return "running", None
     if queued:
         return ("running" if queued.state in ("RUNNING", "COMPLETING") else "queued"), None
-    if not job.training and left == 0 and not num_failed:
+    well = last is None or (last.ended and not last.reason)  # else what comes after the last image may be missing
+    if not job.training and left == 0 and not num_failed and well:
         return "done", None
     if last is None:
         return "to do", None

@@ -81,13 +81,14 @@ def submit(
     plan = freeze(chosen.experiment, jobs)
     if all(job.folder for job in jobs) and not dry_run:
         declare_contrasts(chosen)
-    left = [one.job for one in progress(plan) if one.state not in LIVE]
+    states = progress(plan)
+    left = [one.job for one in states if one.state not in LIVE]
     told(plan, left)
     if pilot:
         from zinv.cluster.pilot import estimate
 
         estimate(plan, left)
-    return _submit(plan, orders(left, cluster), dry_run)
+    return _submit(plan, orders(left, cluster), dry_run, _awaited(states))
 
 
 def retry(name: str, overrides: Sequence[str], runs: str, every: bool = False, dry_run: bool = False) -> int:
@@ -120,7 +121,7 @@ def retry(name: str, overrides: Sequence[str], runs: str, every: bool = False, d
     smaller = {one.job.id: size for one in again if (size := _batch_size(one)) is not None}
     made = orders([one.job for one in again if one.job.id not in timed], settings, smaller)
     made += orders([one.job for one in again if one.job.id in timed], replace(settings, time=limit), smaller)
-    return _submit(plan, made, dry_run)
+    return _submit(plan, made, dry_run, _awaited(states))
 
 
 def plan_cluster(plan: Plan, overrides: Sequence[str]) -> ClusterSettings:
@@ -134,10 +135,15 @@ def plan_cluster(plan: Plan, overrides: Sequence[str]) -> ClusterSettings:
 def orders(
     jobs: Iterable[Planned], cluster: ClusterSettings, batch_sizes: Mapping[str, int] | None = None
 ) -> list[Order]:
-    """Jobs by what they ask for; trainings come first, the others wait for them."""
-    groups: dict[tuple[bool, Shape], list[Planned]] = {}
-    for job in jobs:
-        groups.setdefault((not job.training, _shape(job, cluster)), []).append(job)
+    """Jobs by what they ask for, those that others wait for first."""
+    known = {job.id: job for job in jobs}
+
+    def level(job: Planned) -> int:
+        return max((1 + level(known[need]) for need in job.needs if need in known), default=0)
+
+    groups: dict[tuple[int, Shape], list[Planned]] = {}
+    for job in known.values():
+        groups.setdefault((level(job), _shape(job, cluster)), []).append(job)
     return [
         Order(group, shape, cluster, batch_sizes or {})
         for (_, shape), group in sorted(groups.items(), key=lambda item: item[0][0])
@@ -169,8 +175,13 @@ def _shape(job: Planned, cluster: ClusterSettings) -> Shape:
     return shape
 
 
-def _submit(plan: Plan, made: Sequence[Order], dry_run: bool) -> int:
-    numbers: dict[str, str] = {}
+def _awaited(states: Sequence[Progress]) -> dict[str, str]:
+    """Tasks of the jobs that run or wait in the queue, by id."""
+    return {one.job.id: one.slurm for one in states if one.state in ("running", "queued") and one.slurm}
+
+
+def _submit(plan: Plan, made: Sequence[Order], dry_run: bool, awaited: Mapping[str, str]) -> int:
+    numbers = dict(awaited)
     for order in made:
         each = (order.cluster.whole_node or 1) * order.cluster.jobs_per_task
         for part in split(tasks([job.id for job in order.jobs], each), order.cluster.array_limit):
@@ -179,7 +190,7 @@ def _submit(plan: Plan, made: Sequence[Order], dry_run: bool) -> int:
             if dry_run:
                 print(text)
                 continue
-            flags = [f"--dependency=afterok:{':'.join(waits)}"] if waits else []
+            flags = [f"--dependency=afterok:{':'.join(waits)}", "--kill-on-invalid-dep=yes"] if waits else []
             number = slurm.sbatch(place / "job.sh", flags)
             replace_text(place / "slurm.json", to_json({"job": number}))
             numbers |= {job: number for task in part for job in task}

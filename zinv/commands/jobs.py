@@ -50,21 +50,21 @@ def _sync(arguments: Arguments) -> int:
 
 
 def _clean(arguments: Arguments) -> int:
-    from zinv.cluster.sync import clean
+    from zinv.cluster.clean import clean
 
-    return clean(arguments.folder or "runs", arguments.dry_run)
+    return clean(arguments.folder or "runs", arguments.dry_run, arguments.keep)
 
 
 def _archive(arguments: Arguments) -> int:
     from zinv.cluster.archive import archive
 
-    return archive(arguments.name, arguments.runs or "runs", arguments.output)
+    return archive(arguments.name, arguments.runs or "runs", arguments.output, arguments.images)
 
 
 def _reproduce(arguments: Arguments) -> int:
-    from zinv.cluster.archive import reproduce
+    from zinv.cluster.reproduce import reproduce
 
-    return reproduce(arguments.file, arguments.to, arguments.overrides)
+    return reproduce(arguments.file, arguments.to, arguments.overrides, arguments.rescore)
 
 
 COMMANDS: Final[dict[str, Command]] = {
@@ -107,22 +107,32 @@ COMMANDS: Final[dict[str, Command]] = {
     "clean": Command(
         "delete half-written images, claims of ended processes, plans and reports that later ones replaced",
         _clean,
-        (FOLDER, DRY),
-        "zinv clean runs --dry-run",
+        (
+            FOLDER,
+            Flag(("--keep",), "delete pictures too that store.keep would not have kept", choices=("codes", "images")),
+            DRY,
+        ),
+        "zinv clean runs --keep codes --dry-run",
     ),
     "archive": Command(
-        "write a finished experiment into one file: plan, code, records, digests, tables",
+        "write a finished experiment into one file: plan, code, records, digests, tables, figures",
         _archive,
-        (EXPERIMENT, RUNS, Flag(("--output",), "file to write; by default NAME.tar.gz", "FILE")),
+        (
+            EXPERIMENT,
+            RUNS,
+            Flag(("--output",), "file to write; by default NAME.tar.gz", "FILE"),
+            Flag(("--images",), "the images' results too, which can then be scored again alone"),
+        ),
         "zinv archive demo",
     ),
     "reproduce": Command(
-        "run an archived experiment again from its own code, and print what differs",
+        "run or score an archived experiment again from its own code, and print what differs",
         _reproduce,
         (
             Flag(("file",), "what zinv archive wrote", "FILE"),
             OVERRIDES,
             Flag(("--to",), "folder; by default reproduced/NAME", "FOLDER"),
+            Flag(("--rescore",), "only score the archived results again"),
         ),
         "zinv reproduce demo.tar.gz",
     ),

@@ -42,7 +42,7 @@ def _run(arguments: Arguments) -> int:
 def _score(arguments: Arguments) -> int:
     from zinv.run import score
 
-    return score(arguments.path, arguments.overrides)
+    return score(arguments.path, arguments.overrides, arguments.pictures)
 
 
 def _table(arguments: Arguments) -> int:
@@ -82,7 +82,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "score": Command(
         "score stored inversions again, under another protocol",
         _score,
-        (RUN, OVERRIDES),
+        (RUN, OVERRIDES, Flag(("--pictures",), "make the reconstructions that store.keep=codes left out")),
         "zinv score runs/bdinvert-zplus-portraits/1a2b3c4d protocol=pixel",
     ),
     "table": Command(

@@ -30,17 +30,19 @@ LATER: Final[dict[str, dict[str, Value]]] = {
 """Settings that count where they are not these, so that runs from before there were any keep their names."""
 
 
+UNMOVING: Final = ("trainer", "logger", "store", "protocol", "direction")
+"""Groups that move no number of an inversion."""
+
+
 def identity(config: Config) -> dict[str, Any]:
     """What moves a number of a run: parts by class and settings, weights by sha256, seed and precision.
 
-    Not counted: the run's name, folder and trace, paths, number of images, devices, loading, logger, protocol, edits.
+    Not counted: the run's name, folder and trace, paths, number of images, loading, edits, and the groups `UNMOVING`.
 
     Raises:
         WeightsError: a weight file that is not there.
     """
-    counted = [
-        group for group in PARTS if group in config and group not in ("trainer", "logger", "protocol", "direction")
-    ]
+    counted = [group for group in PARTS if group in config and group not in UNMOVING]
     parts = {group: _content(group, config[group], group) for group in counted}
     parent = {"start": start_identity(config["start"])} if config.get("start") else {}
     return {"seed": config["seed"], "precision": config["trainer"]["precision"], **parts, **parent}

@@ -26,6 +26,7 @@ PARTS: Final[dict[str, str]] = {
     "model": "zinv.training.base.Trainee",
     "trainer": "zinv.config.settings.TrainerSettings",
     "logger": "zinv.config.settings.LoggerSettings",
+    "store": "zinv.config.settings.StoreSettings",
     "cluster": "zinv.config.settings.ClusterSettings",
     "term": "zinv.losses.base.LossTerm",
     "metric": "zinv.metrics.base.Metric",
@@ -33,7 +34,7 @@ PARTS: Final[dict[str, str]] = {
 """The class that a choice of each group must be; named, so that composing imports only what is chosen."""
 
 GROUPS: Final = tuple(group for group in PARTS if group not in ("term", "metric"))
-RUN_GROUPS: Final = ("generator", "space", "method", "loss", "data", "protocol", "trainer", "logger")
+RUN_GROUPS: Final = ("generator", "space", "method", "loss", "data", "protocol", "trainer", "logger", "store")
 ON_REQUEST: Final = ("direction",)
 """Groups that a run has only if something is chosen for them."""
 TRAIN_GROUPS: Final = ("model", "trainer", "logger")

@@ -102,6 +102,18 @@ class LoggerSettings:
 
 
 @dataclass(frozen=True)
+class StoreSettings:
+    """What is kept of an image's result; it changes no number.
+
+    Args:
+        keep: `codes`, from which pictures are made again (`zinv score RUN --pictures`) unless the method keeps no
+            weights; `images`, the reconstruction too, which scores are checked against; `all`, the target too.
+    """
+
+    keep: Literal["codes", "images", "all"] = "images"
+
+
+@dataclass(frozen=True)
 class ClusterSettings:
     """How a cluster's jobs are asked for. None leaves a choice to the cluster.
 

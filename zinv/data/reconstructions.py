@@ -55,12 +55,16 @@ class Reconstructions:
         """The reconstruction `(3, R, R)` of a target `(3, R, R)`.
 
         Raises:
-            StoreError: it was made from another picture.
+            StoreError: it was made from another picture, or was not kept.
         """
         folder = self.folder / "images" / name
         if _read(folder / "result.json").get("target_sha256") != pixels_sha256(target):
             raise StoreError(f"{self.folder}: image '{name}' was made from another picture.")
-        return read_image(folder / "reconstruction.png")
+        picture = folder / "reconstruction.png"
+        if not picture.is_file():
+            made = f"`zinv score {self.folder} --pictures` makes them"
+            raise StoreError(f"{self.folder}: its pictures were not kept (store.keep=codes); {made}.")
+        return read_image(picture)
 
 
 def _read(path: Path) -> dict[str, object]:

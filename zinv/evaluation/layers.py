@@ -54,7 +54,9 @@ def layer_sheet(run: Run, source: DataSource, ids: Sequence[str]) -> Image.Image
         chosen = [layers == i for layers in _each(tensors, "layers")]
         rows.append((f"map of {name}", [2 * x[i].expand(3, -1, -1) - 1 for x in maps]))
         rows.append((f"in {name}", [torch.where(m, x, torch.ones(())) for m, x in zip(chosen, targets, strict=True)]))
-    return draw_grid([*rows, ("reconstruction", [image.reconstruction for image in stored.values()])])
+    if all(image.has_picture for image in stored.values()):
+        rows.append(("reconstruction", [image.reconstruction for image in stored.values()]))
+    return draw_grid(rows)
 
 
 def outlined(image: Tensor, labels: Tensor) -> Tensor:

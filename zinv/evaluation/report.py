@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
@@ -64,10 +64,7 @@ def report(
 
 
 def send(run: Run, logger: Project, protocol: ProtocolInfo, group: str | None, source: DataSource | None) -> None:
-    """One W&B run, whose id is the run's: configuration, means, a row an image, and pictures.
-
-    `WANDB_MODE` goes before the logger's mode.
-    """
+    """One W&B run, whose id is the run's: configuration, means, a row an image, and pictures."""
     import wandb
 
     records = run.records_path(protocol.name)
@@ -102,18 +99,30 @@ def report_figure(runs: Iterable[tuple[Run, object]], name: str, picture: Path) 
 
 def _begin(run: Run, logger: Project, group: str | None, row: Row) -> wandb.Run:
     """The W&B run of a run, begun or continued."""
+    config = {**run.config, "settings": dict(row.header.settings), "commit": row.header.commit}
+    return begin(logger, run.path, run.path.name, f"{row.label} {run.path.name}", group, config)
+
+
+def begin(
+    logger: Project, folder: Path, key: str, name: str, group: str | None, config: Mapping[str, object]
+) -> wandb.Run:
+    """A W&B run, begun or continued: `key` is its id, but where an agent of a sweep gives it one.
+
+    `WANDB_MODE` goes before the logger's mode.
+    """
     import wandb
 
+    in_sweep = bool(os.environ.get("WANDB_SWEEP_ID"))
     return wandb.init(
-        id=run.path.name,
-        name=f"{row.label} {run.path.name}",
+        id=None if in_sweep else key,
+        name=name,
         project=logger.project,
         entity=logger.entity,
         group=logger.group or group,
         mode=None if os.environ.get("WANDB_MODE") else logger.mode,
-        config={**run.config, "settings": dict(row.header.settings), "commit": row.header.commit},
-        dir=str(run.path),
-        resume="allow",
+        config=dict(config),
+        dir=str(folder),
+        resume=None if in_sweep else "allow",
         settings=wandb.Settings(console="off", silent=True, x_disable_stats=True, disable_git=True, save_code=False),
     )
 
@@ -138,10 +147,11 @@ def plain(frame: pd.DataFrame) -> Iterator[Iterable[str | float | None]]:
 
 
 def contact_sheet(run: Run, row: Row, source: DataSource | None) -> Image.Image | None:
-    """The first targets above their reconstructions; None without targets."""
+    """The first targets above their reconstructions; None without targets, or without pictures."""
     if source is None:
         return None
-    targets = dict(islice(readable_targets(row.done.index, source), NUM_PICTURES))
+    names = (name for name in row.done.index if run.read(name).has_picture)
+    targets = dict(islice(readable_targets(names, source), NUM_PICTURES))
     reconstructions = [run.read(name).reconstruction for name in targets]
     return draw_grid([("target", [*targets.values()]), (row.label, reconstructions)]) if targets else None
 

@@ -34,9 +34,10 @@ def read_scores(run: Run, protocol: ProtocolInfo, name: str) -> dict[str, float]
     return {key: float(values[key]) for key in protocol.columns} if fits else None
 
 
-def unscored(run: Run, protocol: ProtocolInfo) -> set[str]:
-    """Ids of finished images that have no scores under this protocol."""
-    return {name for name in run.finished() if read_scores(run, protocol, name) is None}
+def unscored(run: Run, protocol: ProtocolInfo, names: Collection[str] | None = None) -> set[str]:
+    """Which finished images, of these or of all, have no scores under this protocol."""
+    finished = run.finished() if names is None else run.finished().intersection(names)
+    return {name for name in finished if read_scores(run, protocol, name) is None}
 
 
 def merge_records(run: Run, protocol: ProtocolInfo, ids: Sequence[str]) -> Path:

@@ -41,16 +41,35 @@ from zinv.images import read_image, write_png
 
 Result = dict[str, Json]
 LOCK: Final = "lock"
+RECONSTRUCTION: Final = "reconstruction.png"
 
 
 @dataclass(frozen=True)
 class Stored:
-    """One finished image: its result file, inversion and 8-bit reconstruction `(3, R, R)`."""
+    """One finished image: its folder, result file and inversion."""
 
+    folder: Path
     result: Result
     tensors: dict[str, Tensor]
     metadata: dict[str, str]
-    reconstruction: Tensor
+
+    @cached_property
+    def reconstruction(self) -> Tensor:
+        """8-bit picture `(3, R, R)`.
+
+        Raises:
+            StoreError: it was not kept.
+        """
+        if not self.has_picture:
+            run = self.folder.parent.parent
+            made = f"`zinv score {run} --pictures` makes them"
+            raise StoreError(f"{run}: its pictures were not kept (store.keep=codes); {made}.")
+        return read_image(self.folder / RECONSTRUCTION)
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether the reconstruction was kept."""
+        return (self.folder / RECONSTRUCTION).is_file()
 
 
 class Run:
@@ -166,6 +185,7 @@ class Run:
         trace: Mapping[str, Sequence[float]] | None = None,
         times: Mapping[str, Scalar] | None = None,
         target: Tensor | None = None,
+        picture: bool = True,
     ) -> bool:
         """Store one image's result; afterwards it is finished, whatever happens.
 
@@ -173,11 +193,12 @@ class Run:
             name: its id.
             tensors: the inversion.
             metadata: the inversion's metadata.
-            reconstruction: `(3, R, R)` in [-1, 1], stored with 8 bits.
+            reconstruction: `(3, R, R)` in [-1, 1], stored with 8 bits if `picture`.
             result: `target_sha256`, `losses` by label, `num_steps`, `scalars`, `facts`, `note`.
             trace: columns of equal length, by name.
             times: `seconds`, `rank`, `peak_memory` …, which never enter the records.
             target: `(3, R, R)`, to keep a copy of it.
+            picture: keep the reconstruction.
 
         Returns:
             False if a number is not finite: the image is then recorded as failed.
@@ -192,7 +213,8 @@ class Run:
         content = {"id": name, "status": "ok", **result, "code_digest": self.code, "times": dict(times or {})}
         with clear_errors(self.path), temporary_folder(self.path / "images", name) as folder:
             weights.write(folder / "inversion.safetensors", tensors, metadata)
-            write_png(reconstruction, folder / "reconstruction.png")
+            if picture:
+                write_png(reconstruction, folder / RECONSTRUCTION)
             if target is not None:
                 write_png(target, folder / "target.png")
             if trace:
@@ -229,7 +251,12 @@ class Run:
             tensors, metadata = weights.read(folder / "inversion.safetensors")
         except WeightsError as error:
             raise StoreError(f"{self.path}: image '{name}' is damaged; delete {folder} to do it again.") from error
-        return Stored(self.result(name), tensors, metadata, read_image(folder / "reconstruction.png"))
+        return Stored(folder, self.result(name), tensors, metadata)
+
+    def keep_picture(self, name: str, picture: Tensor) -> None:
+        """Keep the reconstruction `(3, R, R)` of a finished image that has none."""
+        with clear_errors(self.path):
+            write_png(picture, self.path / "images" / name / RECONSTRUCTION)
 
     def check_target(self, name: str, target_sha256: str) -> None:
         """Compare a picture with the one that an image was made from.

@@ -101,7 +101,8 @@ def attempt(experiment: Path, job: str, **facts: Any) -> Iterator[Heart]:
         try:
             yield heart
         except BaseException as error:
-            heart.tell(reason=reason_of(error), error=_words(error))
+            reason = reason_of(error)
+            heart.tell(reason=reason, error="" if reason in ("stopped", "time") else _words(error))
             raise
 
 

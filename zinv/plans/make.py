@@ -16,6 +16,7 @@ from typing import Final
 import yaml
 
 from zinv.config import Config, Experiment, build, compose, missing_needs, run_folder, short_name, slug
+from zinv.config.experiment import Need
 from zinv.config.identity import digest
 from zinv.config.selection import Selected, reruns
 from zinv.errors import ConfigError, StoreError, WeightsError
@@ -29,6 +30,11 @@ from zinv.train import configure, training_folder
 
 UNMOVING: Final = ("runs", "name")
 """Settings of a run that move nothing of it."""
+RECIPE: Final = """\
+# Each agent does one job and ends, so that every job is a task of its own; nodes need the internet:
+#   cd {here} && wandb sweep {file}        # prints the sweep's name: ENTITY/PROJECT/ID
+#   sbatch --array=0-{last} --job-name={name} --wrap "wandb agent --count 1 ENTITY/PROJECT/ID"
+"""
 
 
 @dataclass(frozen=True)
@@ -88,10 +94,10 @@ def plan_jobs(chosen: Chosen, shards: int = 1) -> list[Planned]:
         ConfigError: a value of the wrong type, or shards of a row that has several processes.
         DataError: images are missing.
     """
-    needs = [_training(need.command, need.file) for need in missing_needs(chosen.experiment)]
+    needs = _trainings(missing_needs(chosen.experiment))
     jobs: dict[str, Planned] = {}
-    for row, config, note in zip(chosen.overrides, chosen.configs, chosen.notes, strict=True):
-        job = replace(_run(row, config), needs=[need.id for need in needs], note=note)
+    for i, (row, config, note) in enumerate(zip(chosen.overrides, chosen.configs, chosen.notes, strict=True)):
+        job = replace(_run(row, config), needs=[need.id for need in needs], note=note, rerun=i >= chosen.num)
         jobs.setdefault(_sameness(config), job)
     return [*needs, *(part for job in _told_apart(jobs.values()) for part in _shards(job, shards))]
 
@@ -121,6 +127,19 @@ def _write(target: Path, experiment: Experiment, jobs: Sequence[Planned], module
     """Written beside its place and renamed, so that a plan is whole or absent."""
     part = target.with_name(f".{target.name}.{os.getpid()}")
     shutil.rmtree(part, ignore_errors=True)
+    try:
+        _fill(part, target, experiment, jobs, modules, origin)
+        part.rename(target)
+    except OSError:
+        if not target.is_dir():  # else somebody has just made the same
+            raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _fill(
+    part: Path, target: Path, experiment: Experiment, jobs: Sequence[Planned], modules: set[str], origin: str
+) -> None:
     part.mkdir(parents=True)
     images: dict[str, list[str]] = {}
     for job in jobs:
@@ -132,24 +151,16 @@ def _write(target: Path, experiment: Experiment, jobs: Sequence[Planned], module
     (part / "sweep.yaml").write_text(wandb_sweep(experiment.name, target, jobs), encoding="utf-8")
     facts = {"experiment": experiment.name, "from": origin, "code": provenance.code_digest(modules)}
     write(part, jobs, images, facts)
-    try:
-        part.rename(target)
-    except OSError:
-        if not target.is_dir():
-            raise
-        shutil.rmtree(part)  # somebody else has just made the same
 
 
 def wandb_sweep(name: str, target: Path, jobs: Sequence[Planned]) -> str:
-    """The plan as a sweep of W&B: its agents take jobs by id and run them from the plan's code.
-
-    `wandb sweep FILE` registers it; `wandb agent --count 1 SWEEP` in a SLURM job does one.
-    """
+    """The plan as a sweep of W&B, with the recipe for it: agents take jobs by id and run them from the plan's code."""
     variables = [f"{key}={value}" for key, value in code.environment(target / "code").items()]
     command = ["${env}", *variables, sys.executable, "-m", "zinv.plans.work", str(target.resolve())]
-    parameters = {"job": {"values": [job.id for job in jobs if not job.training]}}
-    sweep = {"name": name, "program": "zinv", "method": "grid", "parameters": parameters}
-    return yaml.safe_dump({**sweep, "command": [*command, "${args_no_hyphens}"]}, sort_keys=False)
+    ids = [job.id for job in jobs if not job.training]
+    recipe = RECIPE.format(file=target / "sweep.yaml", last=len(ids) - 1, name=name, here=shlex.quote(os.getcwd()))
+    sweep = {"name": name, "program": "zinv", "method": "grid", "parameters": {"job": {"values": ids}}}
+    return recipe + yaml.safe_dump({**sweep, "command": [*command, "${args_no_hyphens}"]}, sort_keys=False)
 
 
 def _check_name(folder: Path, origin: str) -> None:
@@ -173,20 +184,30 @@ def _run(row: list[str], config: Config) -> Planned:
     return Planned(job_id, str(name), config, row, folder, images=source.fingerprint())
 
 
-def _training(command: str, file: str) -> Planned:
-    """A need as a job.
+def training(need: Need) -> Planned:
+    """What an experiment needs as a job; its folder is not known while what it trains on is missing itself.
 
     Raises:
-        WeightsError: it is not made by a training.
+        WeightsError: it is not made by a training, or its command is not whole.
     """
-    words = shlex.split(command)
-    if words[0] != "train":
-        raise WeightsError(f"{file}: missing; `zinv {command}` makes it, which no job can.")
+    words = shlex.split(need.command)
+    if words[0] != "train" or "…" in need.command:
+        raise WeightsError(f"{need.file}: missing; `zinv {need.command}` makes it, which no job can.")
     config = configure(words[1:])
-    folder = training_folder(config)
-    return Planned(
-        folder.name[-8:], f"train-{short_name(config['model'])}", config, words[1:], str(folder), training=True
-    )
+    try:
+        folder = str(training_folder(config))
+    except WeightsError:
+        folder = None
+    job_id = folder[-8:] if folder else digest(config)[:8]
+    return Planned(job_id, f"train-{short_name(config['model'])}", config, words[1:], folder, training=True)
+
+
+def _trainings(needs: Iterable[Need]) -> list[Planned]:
+    """Needs as jobs, in order; one that trains on what is missing waits for those before it."""
+    jobs: list[Planned] = []
+    for job in {need.command: training(need) for need in needs}.values():
+        jobs.append(replace(job, needs=[] if job.folder else [before.id for before in jobs]))
+    return jobs
 
 
 def _sameness(config: Config) -> str:

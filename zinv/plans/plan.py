@@ -35,6 +35,7 @@ class Planned:
         needs: ids of jobs that must have ended well.
         training: whether it trains what others need.
         note: why there is no other job, such as one of another seed.
+        rerun: whether it is a row again, on a few images and with another seed.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Planned:
     needs: list[str] = field(default_factory=list)
     training: bool = False
     note: str = ""
+    rerun: bool = False
 
     @property
     def run_id(self) -> str:

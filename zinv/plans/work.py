@@ -19,7 +19,7 @@ from typing import Any, Final
 from zinv.errors import StoreError, ZinvError
 from zinv.evaluation.claims import Heart
 from zinv.evaluation.files import names, read_json
-from zinv.plans.attempts import Reason, Stopped, attempt
+from zinv.plans.attempts import REASONS, Reason, Stopped, attempt
 from zinv.plans.plan import Plan, Planned
 
 SIGNALS: Final[dict[signal.Signals, Reason]] = {signal.SIGTERM: "stopped", signal.SIGUSR1: "time"}
@@ -66,7 +66,7 @@ def work(plan: Plan, jobs: Sequence[Planned], task: dict[str, Any], submission: 
         try:
             status = max(status, min(1, do(plan, job, task.get("batch_size", {}).get(job.id), submission)))
         except Stopped as stop:
-            print(f"stopped ({stop.reason}); every finished image is kept", file=sys.stderr)
+            print(f"stopped: {REASONS[stop.reason]}; every finished image is kept", file=sys.stderr)
             return 143
         except ZinvError as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -128,10 +128,19 @@ def _stop(number: int, _: FrameType | None) -> None:
 
 
 def _share(jobs: list[str]) -> list[str]:
-    """The jobs of this process: all, or where `srun` started one a GPU of a whole node, every n-th."""
+    """The jobs of this process: all, or where `srun` started one a GPU of a whole node, every n-th.
+
+    What srun says of the other processes is no part of them then: Lightning would take it for ranks of one run.
+    """
     if os.environ.get("ZINV_SPREAD") != "1":
         return jobs
-    return jobs[int(os.environ["SLURM_PROCID"]) :: int(os.environ["SLURM_NTASKS"])]
+    own = jobs[int(os.environ["SLURM_PROCID"]) :: int(os.environ["SLURM_NTASKS"])]
+    if gpus := os.environ.get("CUDA_VISIBLE_DEVICES", ""):
+        devices = gpus.split(",")
+        os.environ["CUDA_VISIBLE_DEVICES"] = devices[int(os.environ["SLURM_LOCALID"]) % len(devices)]
+    for name in ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_NTASKS"):
+        os.environ.pop(name, None)
+    return own
 
 
 def _is_first() -> bool:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import TextIO
+from types import FrameType
+from typing import Final, TextIO
 
 import lightning as L
 import torch
@@ -19,22 +22,48 @@ from zinv.training.base import Batch, Trainee
 
 LAST = "last.ckpt"
 LOG_SECONDS = 30.0
+STOPS: Final = (signal.SIGTERM, signal.SIGUSR1)
+"""What schedulers send before they end a job."""
 
 
 class Keep(L.Callback):
-    """Saves `last.ckpt` every `minutes` by a temporary name and a rename, and a sheet of samples beside it."""
+    """Saves `last.ckpt` every `minutes` by a temporary name and a rename, and a sheet of samples beside it.
+
+    A signal that asks the process to stop waits for the step to end and for a checkpoint.
+    """
 
     def __init__(self, folder: Path, minutes: float) -> None:
         self.folder, self.seconds = folder, 60 * minutes
         self.saved = time.monotonic()
+        self.handlers = {number: signal.getsignal(number) for number in STOPS}
+        self.stop: int | None = None
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Take the signals; Lightning, whose handler talks to ranks that may not have been asked, puts them back."""
+        if threading.current_thread() is threading.main_thread():
+            for number in STOPS:
+                signal.signal(number, self._ask)
+
+    def _ask(self, number: int, _: FrameType | None) -> None:
+        self.stop = number
 
     def on_train_batch_end(
         self, trainer: L.Trainer, module: L.LightningModule, outputs: object, batch: Batch, batch_idx: int
     ) -> None:
-        """Save if it is time; rank 0 tells."""
+        """Save if it is time on any rank; end where one was asked to."""
         due = time.monotonic() - self.saved >= self.seconds
-        if trainer.strategy.broadcast(due):
+        if trainer.strategy.reduce_boolean_decision(due or self.stop is not None, all=False):
+            stop = trainer.strategy.reduce_boolean_decision(self.stop is not None, all=False)
             self.save(trainer, module)
+            if stop:
+                self._end(self.stop or signal.SIGTERM)
+
+    def _end(self, number: int) -> None:
+        """What the signal would have done before the training, else what Ctrl-C does."""
+        handler = self.handlers[signal.Signals(number)]
+        if callable(handler):
+            handler(number, None)
+        raise KeyboardInterrupt
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Save what is exported."""

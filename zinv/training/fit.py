@@ -27,6 +27,7 @@ EXPECTED = (
     "tensorboard",
     "in eval mode",
     "Grad strides do not match",
+    "The `srun` command is available",
 )
 """Words of warnings about what is meant."""
 
