@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -9,10 +10,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 from zinv.networks.operators import (
     EqualLinear,
+    Squares,
     activate_,
+    convolve,
     demodulation,
     downsampled_conv,
     low_pass,
@@ -70,14 +74,18 @@ def test_shared_weights_are_a_grouped_convolution_with_each_images_own(kernel: i
     else:
         grouped = F.conv2d(x.reshape(1, 12, 6, 6), own.flatten(0, 1), padding=kernel // 2, groups=3)
         plain = grouped.reshape(3, 5, 6, 6)
-    scale = demodulation(weight, style)[:, :, None, None]
+    scale = demodulation(weight.square().sum((2, 3)), style)[:, :, None, None]
     ours = modulated_conv(x, weight, style, up) * scale
     torch.testing.assert_close(ours, plain, **TIGHT)
 
 
 def test_demodulation_brings_each_output_channel_to_unit_scale():
     weight, style = randn(5, 4, 3, 3).float(), randn(2, 4, seed=1).float()
-    own = weight[None] * style[:, None, :, None, None] * demodulation(weight, style)[:, :, None, None, None]
+    own = (
+        weight[None]
+        * style[:, None, :, None, None]
+        * demodulation(weight.square().sum((2, 3)), style)[:, :, None, None, None]
+    )
     torch.testing.assert_close(own.square().sum((2, 3, 4)), torch.ones(2, 5))
 
 
@@ -126,3 +134,52 @@ def test_activation_clamps_where_told():
     x = torch.tensor([-10.0, -1.0, 3.0, 10.0])
     torch.testing.assert_close(activate_(x.clone()), torch.tensor([-2.0, -0.2, 3.0, 10.0]))
     torch.testing.assert_close(activate_(x.clone(), 2.5), torch.tensor([-2.0, -0.2, 2.5, 2.5]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("shape", "settings"),
+    [
+        ((4, 3, 3, 3), {"padding": 1}),
+        ((3, 4, 3, 3), {"stride": 2, "up": True}),
+        ((3, 1, 4, 4), {"padding": 1, "groups": 3}),
+    ],
+)
+def test_a_convolution_with_a_frozen_weight_is_torchs_without_its_input(
+    dtype: torch.dtype, shape: tuple[int, ...], settings: dict[str, int]
+):
+    rng = torch.Generator().manual_seed(0)
+    weight = torch.randn(shape, generator=rng, dtype=torch.float64).to(dtype)
+    x = torch.randn(2, 3, 5, 5, generator=rng, dtype=torch.float64).to(dtype).requires_grad_(True)
+    kept: list[Tensor] = []
+    with saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        ours = convolve(x, weight, **settings)
+    assert [tuple(tensor.shape) for tensor in kept] == [shape]
+    rest = {name: value for name, value in settings.items() if name != "up"}
+    plain = (F.conv_transpose2d if "up" in settings else F.conv2d)(x, weight, **rest)
+    probe = torch.randn(ours.shape, generator=rng, dtype=torch.float64).to(dtype)
+    (one,), (two,) = (torch.autograd.grad(y, x, probe) for y in (ours, plain))
+    torch.testing.assert_close(ours, plain)
+    torch.testing.assert_close(one, two)
+
+
+def test_its_second_derivatives_are_right_too():
+    weight = torch.randn(2, 3, 3, 3, dtype=torch.float64)
+    x = torch.randn(1, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: convolve(x.square(), weight, 1), x)
+    assert torch.autograd.gradgradcheck(lambda x: convolve(x.square(), weight, 1).square(), x)
+
+
+def test_squares_of_a_frozen_weight_are_kept_until_it_changes():
+    squares, weight = Squares(), torch.nn.Parameter(torch.randn(4, 3, 3, 3), requires_grad=False)
+    with torch.inference_mode():
+        first = squares(weight)
+    torch.testing.assert_close(first, weight.square().sum((2, 3)))
+    assert squares(weight) is first and not first.is_inference()
+    weight.mul_(2)
+    torch.testing.assert_close(squares(weight), 4 * first)
+    weight.data = torch.ones(4, 3, 3, 3)
+    torch.testing.assert_close(squares(weight), torch.full((4, 3), 9.0))
+    assert copy.deepcopy(squares).weight is None
+    weight.requires_grad_(True)
+    assert squares(weight).requires_grad

@@ -8,6 +8,7 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 
 LRELU_SLOPE = 0.2
 ACTIVATION_GAIN = math.sqrt(2)
@@ -65,7 +66,7 @@ class EqualLinear(nn.Module):
         self.weight_gain, self.bias_gain, self.active = outer * lr_mul / math.sqrt(in_features), outer * lr_mul, active
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.linear(x.to(self.weight.dtype), self.weight * self.weight_gain, self.bias * self.bias_gain)
+        x = F.linear(x.to(self.weight.dtype) * self.weight_gain, self.weight, self.bias * self.bias_gain)
         return activate_(x) if self.active else x
 
 
@@ -77,9 +78,69 @@ def _fir(device: torch.device, dtype: torch.dtype, gain: float) -> Tensor:
         return torch.outer(taps, taps) * gain
 
 
-def low_pass(x: Tensor, padding: int, gain: float = 1.0) -> Tensor:
-    """Filter each channel: `(N, C, H, W)` to `(N, C, H + 2 * padding - 3, W + 2 * padding - 3)`."""
+class Context(FunctionCtx):
+    """What a convolution keeps for its backward pass."""
+
+    settings: list[int]
+    shape: torch.Size
+    dtype: torch.dtype
+    saved_tensors: tuple[Tensor, ...]
+
+
+class _Convolution(torch.autograd.Function):
+    """A convolution with a constant weight, for whose backward pass no input is kept; torch's own keeps it."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, stride: int, padding: int, transposed: bool, groups: int) -> Tensor:
+        convolve = F.conv_transpose2d if transposed else F.conv2d
+        return convolve(x, weight, stride=stride, padding=padding, groups=groups)
+
+    @staticmethod
+    def setup_context(ctx: Context, inputs: tuple[Tensor, Tensor, int, int, bool, int], output: Tensor) -> None:
+        x, weight, *ctx.settings = inputs
+        ctx.save_for_backward(weight)
+        ctx.shape, ctx.dtype = x.shape, x.dtype
+
+    @staticmethod
+    def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (weight,), (stride, padding, transposed, groups) = ctx.saved_tensors, ctx.settings
+        layout = torch.channels_last if grad.device.type == "cpu" else torch.contiguous_format
+        like = torch.empty(ctx.shape, dtype=grad.dtype, device=grad.device, memory_format=layout)  # never read
+        where = [stride] * 2, [padding] * 2, [1, 1], transposed, [0, 0], groups
+        wanted = [True, False, False]
+        found = torch.ops.aten.convolution_backward(grad, like, weight.to(grad.dtype), None, *where, wanted)
+        return found[0].to(ctx.dtype), None, None, None, None, None
+
+
+def convolve(x: Tensor, weight: Tensor, padding: int = 0, stride: int = 1, up: bool = False, groups: int = 1) -> Tensor:
+    """A convolution, or with `up` the transposed one; a frozen weight costs no memory for x.
+
+    Args:
+        x: `(N, in, H, W)`.
+        weight: as torch's own functions have it.
+        padding: on each side.
+        stride: of the output, with `up` of the input.
+        up: scatter instead of gather.
+        groups: of channels.
+    """
+    if not weight.requires_grad and x.requires_grad:
+        found: Tensor = _Convolution.apply(x, weight, stride, padding, up, groups)
+        return found
+    if up:
+        return F.conv_transpose2d(x, weight, stride=stride, padding=padding, groups=groups)
+    return F.conv2d(x, weight, stride=stride, padding=padding, groups=groups)
+
+
+def low_pass(x: Tensor, padding: int, gain: float = 1.0, frozen: bool = False) -> Tensor:
+    """Filter each channel: `(N, C, H, W)` to `(N, C, H + 2 * padding - 3, W + 2 * padding - 3)`.
+
+    With `frozen` x is not kept for the backward pass, which then has none of its own.
+    """
     kernel = _fir(x.device, x.dtype, gain).expand(x.shape[1], 1, 4, 4)
+    if frozen:
+        return convolve(x, kernel, padding, groups=x.shape[1])
     return F.conv2d(x, kernel, padding=padding, groups=x.shape[1])
 
 
@@ -107,10 +168,42 @@ def modulated_conv(x: Tensor, weight: Tensor, style: Tensor, up: bool = False) -
     """
     x = x * style[:, :, None, None].to(x.dtype)
     if up:
-        return low_pass(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), padding=1, gain=4.0)
-    return F.conv2d(x, weight, padding=weight.shape[-1] // 2)
+        wide = convolve(x, weight.transpose(0, 1), stride=2, up=True)
+        return low_pass(wide, padding=1, gain=4.0, frozen=not weight.requires_grad)
+    return convolve(x, weight, padding=weight.shape[-1] // 2)
 
 
-def demodulation(weight: Tensor, style: Tensor) -> Tensor:
-    """`(N, out)`: rsqrt(sum_ik (s_i w_oik)^2 + 1e-8), which brings each output channel to unit scale (eq. 3)."""
-    return (style.to(weight.dtype).square() @ weight.square().sum((2, 3)).T + 1e-8).rsqrt()
+class Squares:
+    """A weight's squares, summed over the kernel: `(out, in)`. Those of a frozen parameter are kept while it stays."""
+
+    def __init__(self) -> None:
+        self.weight: Tensor | None = None
+        self.state: tuple[object, ...] = ()
+
+    def __call__(self, weight: Tensor) -> Tensor:
+        """Of a weight `(out, in, k, k)`."""
+        if weight.requires_grad or type(weight) is not nn.Parameter or weight.is_meta:
+            return weight.square().sum((2, 3))
+        state = (weight._version, weight.data_ptr(), weight.dtype, weight.device)
+        if self.weight is not weight or self.state != state:
+            with torch.inference_mode(False):
+                self.kept = weight.detach().square().sum((2, 3))
+            self.weight, self.state = weight, state
+        return self.kept
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Squares:
+        return Squares()
+
+    def __reduce__(self) -> tuple[type[Squares], tuple[()]]:
+        return Squares, ()
+
+
+def demodulation(squares: Tensor, style: Tensor) -> Tensor:
+    """`(N, out)`: rsqrt(sum_ik (s_i w_oik)^2 + 1e-8), which brings each output channel to unit scale (eq. 3).
+
+    Args:
+        squares: `(out, in)`, the sums of `w_oik^2` over k.
+        style: `(N, in)`.
+    """
+    with torch.autocast(style.device.type, enabled=False):
+        return (style.to(squares.dtype).square() @ squares.T + 1e-8).rsqrt()

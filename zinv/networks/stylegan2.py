@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from zinv.networks.operators import (
     ACTIVATION_GAIN,
     EqualLinear,
+    Squares,
     activate_,
     channels_last,
     demodulation,
@@ -55,7 +56,7 @@ class StyledConv(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: int, up: bool, clamp: float | None):
         super().__init__()
-        self.up, self.clamp = up, clamp
+        self.up, self.clamp, self.squares = up, clamp, Squares()
         self.affine = EqualLinear(w_dim, in_channels, bias=1.0)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
         self.bias = nn.Parameter(torch.zeros(out_channels))
@@ -63,7 +64,7 @@ class StyledConv(nn.Module):
         self.register_buffer("noise_const", torch.randn(resolution, resolution))
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor | None) -> Tensor:
-        scale = demodulation(self.weight, style)[:, :, None, None] * ACTIVATION_GAIN
+        scale = demodulation(self.squares(self.weight), style)[:, :, None, None] * ACTIVATION_GAIN
         x = modulated_conv(x, self.weight, style, self.up)
         x = x * scale.to(x.dtype)
         if noise is not None:
