@@ -171,11 +171,12 @@ def test_a_job_without_its_gpu_ends_before_torch_is_imported(line: list[str], tm
 
 @needs_none
 def test_a_job_without_its_gpu_may_take_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from zinv.config.selection import Selection
     from zinv.early import check_devices, check_devices_of_experiment
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SLURM_JOB_GPUS", "0")
     check_devices(["trainer=cpu", "space=zplus"])
-    check_devices_of_experiment("demo", ["trainer.accelerator=cpu"])
+    check_devices_of_experiment("demo", ["trainer.accelerator=cpu"], Selection())
     with pytest.raises(ConfigError, match="trainer=gpuu: there is no such preset. Did you mean 'gpu'?"):
         check_devices(["trainer=gpuu"])
