@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -204,5 +205,41 @@ def test_what_others_have_is_waited_for(monkeypatch: pytest.MonkeyPatch):
         return None if name == "toy-00000" and asked[name] < 5 else 0
 
     made = ClaimedBatches(source, source.ids, take, lambda _: False, 1)
-    assert [batch.ids for batch in made] == [names(1), names(0)]
-    assert asked["toy-00000"] == 5
+    found = [batch.ids for batch in made]
+    assert [ids for ids in found if ids] == [names(1), names(0)] and asked["toy-00000"] == 5
+
+
+def ahead(made: ClaimedBatches) -> Iterator[list[str]]:
+    """Batches as Lightning takes them: the next one is fetched before the work on one begins."""
+    fetched = iter(made)
+    waiting = next(fetched, None)
+    while waiting is not None:
+        following = next(fetched, None)
+        yield waiting.ids
+        waiting = following
+
+
+def test_two_that_fetch_ahead_do_not_wait_for_each_other(monkeypatch: pytest.MonkeyPatch):
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        assert len(waits) < 20
+
+    monkeypatch.setattr("zinv.data.sampler.time.sleep", sleep)
+    source, owners, done = Toy(num=4), dict[str, str](), list[str]()
+
+    def run(me: str) -> Iterator[list[str]]:
+        def take(name: str) -> int | None:
+            return 0 if owners.setdefault(name, me) == me else None
+
+        return ahead(ClaimedBatches(source, source.ids, take, done.__contains__, 1))
+
+    runs = [run("one"), run("other")]
+    while runs:
+        for one in list(runs):
+            ids = next(one, None)
+            done.extend(ids or [])
+            if ids is None:
+                runs.remove(one)
+    assert sorted(done) == names(0, 1, 2, 3) and {*owners.values()} == {"one", "other"}

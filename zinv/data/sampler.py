@@ -92,7 +92,9 @@ class ClaimedBatches(IterableDataset[Batch]):
     """The batches of one rank, where other runs may be at work on the same images.
 
     An image is claimed when its batch is made. What another run has is passed over, and looked at again at the end: by
-    then it is done, or its claimer is gone and it is taken over, or there is a wait. An image that was begun n times
+    then it is done, or its claimer is gone and it is taken over, or there is a wait. While it lasts batches are empty:
+    who fetches one batch ahead of its work would otherwise hold a claimed image while it waits for another run, which
+    may be waiting for that very image. An image that was begun n times
     and never ended comes in a batch of at most `batch_size / 2^n`: a batch that takes longer than the time to the next
     preemption becomes small enough.
 
@@ -123,6 +125,8 @@ class ClaimedBatches(IterableDataset[Batch]):
             others: list[str] = []
             for names in self._batches(left, others):
                 yield collate([self.source[self.place[name]] for name in names], self.source.resolution or 0)
+            if others:
+                yield collate([], self.source.resolution or 0)
             if others and len(others) == len(left):
                 time.sleep(WAIT_SECONDS)
             left = others
