@@ -73,7 +73,7 @@ class StoreWriter(L.Callback):
             times: dict[str, float | int] = {"seconds": round(seconds, 3), "rank": trainer.global_rank}
             write_batch(self.run, pl_module, outputs, batch, times, self.keep)
         self.count += len(batch.ids) + len(batch.failures)
-        if self.progress:
+        if self.progress and (batch.ids or batch.failures):
             self.progress.advance(len(batch.ids) + len(batch.failures))
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

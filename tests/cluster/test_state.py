@@ -23,7 +23,7 @@ from zinv.evaluation.claims import here
 from zinv.plans import attempts
 from zinv.plans.attempts import Stopped, attempt, reason_of
 from zinv.plans.make import choose, freeze, plan_jobs
-from zinv.plans.plan import Plan
+from zinv.plans.plan import Plan, current
 
 Cli = Callable[..., Any]
 TINY = "base: {generator: toy, method.num_steps: 2, data.num: 4, trainer: cpu}\ngrid: {space: [z, zplus]}\n"
@@ -227,6 +227,8 @@ def test_a_dry_run_needs_no_slurm_and_prints_jobs_and_script(plan: Plan, cli: Cl
     assert said.out.count("#!/bin/bash") == 2
     assert "#SBATCH --partition=gpu" in said.out and "#SBATCH --exclusive" in said.out
     assert f"{plan.jobs[0].id}  optimize-z-toy: 4 images" in said.out
+    assert cli("submit tiny --dry-run data.num=9").status == 0
+    assert current(plan.experiment).folder.name == plan.folder.name
     assert not (plan.experiment / "submissions").exists()
 
 

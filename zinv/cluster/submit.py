@@ -78,7 +78,7 @@ def submit(
     chosen = choose(select(name, [*more, *rest], selection))
     jobs = plan_jobs(chosen, selection.shards)
     to_do([job for job in jobs if job.folder and not job.training], Flags(keep, fresh=False, group=""))
-    plan = freeze(chosen.experiment, jobs)
+    plan = freeze(chosen.experiment, jobs, current=not dry_run)
     if all(job.folder for job in jobs) and not dry_run:
         declare_contrasts(chosen)
     states = progress(plan)

@@ -32,11 +32,6 @@ class Batch(NamedTuple):
     failures: dict[str, str]
     notes: dict[str, str]
 
-    def parts(self, size: int) -> list[Batch]:
-        """Its images, so many at a time."""
-        firsts = range(0, len(self.ids), size)
-        return [self._replace(ids=self.ids[i : i + size], target=self.target[i : i + size]) for i in firsts]
-
 
 def shares(items: Sequence[T], num_ranks: int, rank: int) -> list[T]:
     """The items of one rank: every `num_ranks`-th, so that ranks differ by one item at most.
@@ -97,9 +92,11 @@ class ClaimedBatches(IterableDataset[Batch]):
     """The batches of one rank, where other runs may be at work on the same images.
 
     An image is claimed when its batch is made. What another run has is passed over, and looked at again at the end: by
-    then it is done, or its claimer is gone and it is taken over, or there is a wait, with an empty batch before it. An
-    image that was begun n times and never ended comes in a batch of at most `batch_size / 2^n`: a batch that takes
-    longer than the time to the next preemption becomes small enough.
+    then it is done, or its claimer is gone and it is taken over, or there is a wait. While it lasts batches are empty:
+    who fetches one batch ahead of its work would otherwise hold a claimed image while it waits for another run, which
+    may be waiting for that very image. An image that was begun n times
+    and never ended comes in a batch of at most `batch_size / 2^n`: a batch that takes longer than the time to the next
+    preemption becomes small enough.
 
     Args:
         source: the images.
@@ -128,7 +125,7 @@ class ClaimedBatches(IterableDataset[Batch]):
             others: list[str] = []
             for names in self._batches(left, others):
                 yield collate([self.source[self.place[name]] for name in names], self.source.resolution or 0)
-            if others:  # a loader that looks ahead holds back the last batch, for which another run may be waiting
+            if others:
                 yield collate([], self.source.resolution or 0)
             if others and len(others) == len(left):
                 time.sleep(WAIT_SECONDS)

@@ -102,14 +102,19 @@ def plan_jobs(chosen: Chosen, shards: int = 1) -> list[Planned]:
     return [*needs, *(part for job in _told_apart(jobs.values()) for part in _shards(job, shards))]
 
 
-def freeze(experiment: Experiment, jobs: Sequence[Planned], runs: Path | None = None) -> Plan:
+def freeze(experiment: Experiment, jobs: Sequence[Planned], current: bool = True) -> Plan:
     """Write the plan of jobs into the experiment's run folder; the same jobs and code make the same plan.
+
+    Args:
+        experiment: whose.
+        jobs: trainings first.
+        current: make it the plan that status and retry are about.
 
     Raises:
         StoreError: another experiment of this name has its plans there, or the folder cannot be written.
     """
     first = next(job for job in jobs if not job.training or len(jobs) == 1)
-    folder = experiment_folder(runs or Path(first.config["runs"]), experiment.name)
+    folder = experiment_folder(Path(first.config["runs"]), experiment.name)
     origin = str(experiment.folder.resolve()) if experiment.folder != Path() else "grid"
     _check_name(folder, origin)
     modules = {name for job in jobs for name in foreign_modules(job.config)} if jobs else set()
@@ -119,7 +124,8 @@ def freeze(experiment: Experiment, jobs: Sequence[Planned], runs: Path | None = 
     with clear_errors(folder):
         if not (target / "plan.json").is_file():
             _write(target, experiment, jobs, modules, origin)
-        replace_text(folder / "experiment.json", to_json({"plan": name, "from": origin}))
+        if current:
+            replace_text(folder / "experiment.json", to_json({"plan": name, "from": origin}))
     return Plan.open(target)
 
 
