@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +49,18 @@ class Dying(InDomainEncoderTraining):
         super().training_step(batch, batch_idx)
 
 
-def run(trainee: InDomainEncoderTraining, folder: Path) -> Path:
-    return fit(trainee, folder, "cpu", checkpoint_minutes=0.0, log_steps=1)
+class Gathered(InDomainEncoderTraining):
+    """Tells whether both ranks have the same networks at the end."""
+
+    def on_train_end(self) -> None:
+        parts = (self.encoder, self.discriminator)
+        weights = torch.cat([x.detach().flatten() for part in parts for x in part.parameters()])
+        first, last = self.all_gather(weights)
+        (self.folder / f"rank{self.global_rank}.json").write_text(json.dumps(torch.equal(first, last)))
+
+
+def run(trainee: InDomainEncoderTraining, folder: Path, devices: int = 1) -> Path:
+    return fit(trainee, folder, "cpu", devices, checkpoint_minutes=0.0, log_steps=1)
 
 
 def curve(folder: Path) -> list[dict[str, float]]:
@@ -189,3 +201,16 @@ def test_the_presets_are_for_the_portraits(name: str):
     trainee = build(config, "model", **parts)
     assert 4e5 < sum(x.numel() for x in trainee.encoder.parameters()) < 8e5  # four of them ship
     assert trainee.encoder(torch.zeros(2, 3, 64, 64)).shape == (2, 10, 128)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch was built without gloo")
+def test_two_processes_train_one_encoder_against_one_discriminator(tmp_path: Path):
+    command = [sys.executable, __file__, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)] == [True, True]
+
+
+if __name__ == "__main__":
+    run(tiny(kind=Gathered, adversarial_every=2), Path(sys.argv[1]), devices=2)

@@ -92,6 +92,7 @@ class GeneratorTraining(Trainee):
     """
 
     name = "generator"
+    pictures: Pictures
 
     def __init__(
         self,
