@@ -84,7 +84,8 @@ def test_a_run_leaves_records_table_and_provenance(cli: Cli):
     (start,) = facts["starts"]
     assert start["ranks"] == [4]
     (peak,) = start["peak_memory_bytes"]
-    assert 1e8 < peak <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    unit = 1 if sys.platform == "darwin" else 1024  # the two counts are taken at different moments
+    assert 1e8 < peak <= 1.1 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     assert start["device"].startswith("cpu")
     assert {"command", "commit", "code", "versions", "host", "time"} <= set(start)
     times = rows(run / "times.csv")

@@ -94,6 +94,20 @@ def test_several_edits_at_once_are_their_sum(toy: Generator, make: Make):
     torch.testing.assert_close(both, one_by_one)
 
 
+@pytest.mark.parametrize("retraction", ["once", "micro", "flow"])
+@pytest.mark.parametrize("space", [ZPlus(), ZPlus("implicit"), Z()], ids=["Z+", "Z+ implicit", "Z"])
+def test_a_code_that_stays_keeps_its_bits(toy: Generator, make: Make, space: LatentSpace, retraction: str):
+    """Whatever its mates do, and off the sphere too; a move by little is near it."""
+    direction, code = make("z"), 1.1 * codes(space, toy)
+    rule = Rule(retraction, micro_steps=3)  # type: ignore[arg-type]
+    moved = Move.along(direction, STRENGTHS, rule)(space, toy, code)
+    assert torch.equal(moved[1], code[1]) and not torch.isclose(moved[0], code[0]).all()
+    there_and_back = Move((((direction, 1.5), (direction, -1.5)),) * 3, rule)
+    assert torch.equal(there_and_back(space, toy, code), code)
+    centred = Move.along(direction, [0.0] * 3, replace(rule, center=True))(space, toy, code)
+    assert not torch.allclose(centred, code, atol=1e-3)
+
+
 def test_centring_takes_the_codes_own_coordinate_out(toy: Generator, make: Make):
     mean = torch.randn(16, generator=torch.Generator().manual_seed(5))
     direction, code = replace(make("w"), mean=mean), codes(WPlus(), toy)

@@ -15,6 +15,7 @@ def test_deltas_by_hand():
     ws = torch.zeros(2, 3, 2)
     ws[0, 1], ws[0, 2] = torch.tensor([3.0, 4.0]), torch.tensor([0.0, -2.0])
     assert delta_penalty(ws).tolist() == [7.0, 0.0]
+    assert delta_penalty(ws[:, :1]).tolist() == [0.0, 0.0]
 
 
 def test_deltas_of_equal_rows_have_a_gradient_of_zero():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -148,3 +151,30 @@ def test_a_published_file_loads_for_w_plus(published: Path):
 def test_a_published_file_is_refused_elsewhere(published: Path, space: LatentSpace, resolution: int, words: str):
     with pytest.raises(WeightsError, match=words):
         load_encoder(LatentEncoder, str(published), toy_stylegan1(resolution=resolution), space)
+
+
+ONE_PIXEL = """
+import torch
+from zinv.networks.latent_encoder import LatentEncoder
+
+torch.manual_seed(0)
+encoder = LatentEncoder(16, 3, 4, (4, 4, 8, 8), (1, 1, 1, 1), 8).eval()
+for _ in range(3):
+    encoder.zero_grad()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rows = encoder(torch.randn(4, 3, 16, 16))
+    rows.float().square().sum().backward()
+    gradient = encoder.styles[0].convs[0].weight.grad
+    assert gradient[..., 1, 1].any() and gradient.isfinite().all()
+    gradient[..., 1, 1] = 0
+    assert not gradient.any()
+"""
+
+
+def test_gradients_in_bfloat16_are_set_everywhere():
+    """Also where a style block begins at one pixel, and eight of nine taps see nothing; in unclean memory."""
+    environment = {**os.environ, "MALLOC_PERTURB_": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_PIXEL], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr

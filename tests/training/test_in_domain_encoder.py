@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +49,18 @@ class Dying(InDomainEncoderTraining):
         super().training_step(batch, batch_idx)
 
 
-def run(trainee: InDomainEncoderTraining, folder: Path) -> Path:
-    return fit(trainee, folder, "cpu", checkpoint_minutes=0.0, log_steps=1)
+class Gathered(InDomainEncoderTraining):
+    """Tells whether both ranks have the same networks at the end."""
+
+    def on_train_end(self) -> None:
+        parts = (self.encoder, self.discriminator)
+        weights = torch.cat([x.detach().flatten() for part in parts for x in part.parameters()])
+        first, last = self.all_gather(weights)
+        (self.folder / f"rank{self.global_rank}.json").write_text(json.dumps(torch.equal(first, last)))
+
+
+def run(trainee: InDomainEncoderTraining, folder: Path, devices: int = 1) -> Path:
+    return fit(trainee, folder, "cpu", devices, checkpoint_minutes=0.0, log_steps=1)
 
 
 def curve(folder: Path) -> list[dict[str, float]]:
@@ -87,6 +99,29 @@ def test_both_players_descend_on_the_losses_written_out(monkeypatch: pytest.Monk
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5 * float(b.abs().max()) + 1e-7)
 
 
+def test_a_lazy_discriminator_counts_as_many_times_in_its_turn(monkeypatch: pytest.MonkeyPatch):
+    """Every third step, with R1 in every second of those: steps 0, 6, …"""
+    pulls: dict[int, list[tuple[int, float]]] = {}
+    for step in (0, 1, 3):
+        trainee = tiny(adversarial=0.3, adversarial_every=3, r1=4.0, r1_every=2)
+        trainee.encoder.eval()
+        pulls[step] = []
+        keep = pulls[step].append
+        monkeypatch.setattr(trainee, "_update", lambda which, loss, keep=keep: keep((which, loss.item())))
+        monkeypatch.setattr(trainee, "log_dict", lambda values: None)
+        monkeypatch.setattr(InDomainEncoderTraining, "step", step)
+        real = torch.stack([Toy(4).image(i) for i in range(4)])
+        trainee.training_step((real,), 0)
+    assert [[which for which, _ in found] for found in pulls.values()] == [[1, 0], [0], [1, 0]]
+    judge, shown = trainee.discriminator, real.clone().requires_grad_(True)
+    (slope,) = torch.autograd.grad(judge(shown).sum(), shown)
+    assert pulls[0][0][1] - pulls[3][0][1] == pytest.approx(2 * 4.0 / 2 * slope.square().sum().item() / 4, rel=1e-3)
+    fake = trainee.decoder.image(trainee.decoder.code(trainee.encoder(real))).detach().requires_grad_(True)
+    (pull,) = torch.autograd.grad((1 + (-judge(fake)).exp()).log().mean(), fake)
+    expected = 3 * 0.3 * (fake * pull).sum().item()
+    assert pulls[0][1][1] - pulls[1][0][1] == pytest.approx(expected, rel=1e-3, abs=1e-6)
+
+
 def test_the_rate_falls_by_its_factor_each_quarter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     rates: list[float] = []
 
@@ -99,11 +134,12 @@ def test_the_rate_falls_by_its_factor_each_quarter(monkeypatch: pytest.MonkeyPat
     assert rates == pytest.approx([1e-3 * 0.5 ** (step / 2) for step in range(8)])
 
 
-def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path: Path):
-    whole = run(tiny(), tmp_path / "whole")
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path: Path, every: int):
+    whole = run(tiny(adversarial_every=every), tmp_path / "whole")
     with pytest.raises(KeyError, match="stopped"):
-        run(tiny(kind=Dying), tmp_path / "stopped")
-    again = run(tiny(), tmp_path / "stopped")
+        run(tiny(kind=Dying, adversarial_every=every), tmp_path / "stopped")
+    again = run(tiny(adversarial_every=every), tmp_path / "stopped")
     expected, found = load_file(whole), load_file(again)
     assert all(torch.equal(found[name], x) for name, x in expected.items())
     assert curve(again.parent) == curve(whole.parent)
@@ -163,5 +199,18 @@ def test_the_presets_are_for_the_portraits(name: str):
     assert (config["data"]["split"], config["space"]["_name_"]) == ("train", "wplus")
     parts = {group: build(config, group) for group in ("generator", "space", "loss", "data")}
     trainee = build(config, "model", **parts)
-    assert 1e6 < sum(x.numel() for x in trainee.encoder.parameters()) < 1.7e6
+    assert 4e5 < sum(x.numel() for x in trainee.encoder.parameters()) < 8e5  # four of them ship
     assert trainee.encoder(torch.zeros(2, 3, 64, 64)).shape == (2, 10, 128)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch was built without gloo")
+def test_two_processes_train_one_encoder_against_one_discriminator(tmp_path: Path):
+    command = [sys.executable, __file__, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)] == [True, True]
+
+
+if __name__ == "__main__":
+    run(tiny(kind=Gathered, adversarial_every=2), Path(sys.argv[1]), devices=2)

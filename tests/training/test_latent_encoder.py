@@ -30,7 +30,7 @@ from zinv.spaces.w import W, WPlus
 from zinv.spaces.z import Z, ZPlus
 from zinv.training.base import Batch
 from zinv.training.fit import fit
-from zinv.training.latent_encoder import LatentEncoderTraining, delta_term
+from zinv.training.latent_encoder import LatentEncoderTraining
 from zinv.training.players import r1
 
 SMALL = {"widths": (4, 4, 8, 8), "units": (1, 1, 1, 1), "head": 8, "progressive_from": 2, "progressive_every": 1}
@@ -69,16 +69,6 @@ def run(trainee: LatentEncoderTraining, folder: Path, devices: int = 1, minutes:
 def curve(folder: Path) -> list[dict[str, float]]:
     rows = [json.loads(line) for line in (folder / "training.jsonl").read_text().splitlines()]
     return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
-
-
-def test_deltas_by_hand():
-    ws = torch.tensor([[[0.0, 0.0], [3.0, 4.0], [0.0, 2.0]], [[1.0, 1.0], [1.0, 1.0], [2.0, 1.0]]])
-    assert delta_term(ws).tolist() == [5 + 2, 0 + 1]
-    assert delta_term(ws[:, :1]).tolist() == [0, 0]
-    equal = torch.ones(1, 3, 2, requires_grad=True)
-    (gradient,) = torch.autograd.grad(delta_term(equal).sum(), equal)
-    assert gradient.isfinite().all()
-    assert torch.autograd.gradcheck(delta_term, torch.randn(2, 4, 3, dtype=torch.float64, requires_grad=True))
 
 
 def test_r1_of_a_linear_discriminator_and_gradients_of_another():

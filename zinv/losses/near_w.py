@@ -1,4 +1,4 @@
-"""Penalties that hold a code's rows near W, on rows of w: SAM's (Parmar et al. 2022)."""
+"""Penalties that hold a code's rows near W, on rows of w: SAM's (Parmar et al. 2022), of which e4e has the deltas."""
 
 from __future__ import annotations
 

@@ -132,7 +132,9 @@ class _Head(nn.Module):
     def __init__(self, inputs: int, width: int, dim: int, side: int) -> None:
         super().__init__()
         num = max(1, int(math.log2(max(side, 1))))
-        convs = [_conv(width if i else inputs, width, 2, bias=True) for i in range(num)]
+        # one pixel is not halved: oneDNN leaves parts of that bfloat16 convolution's weight gradient unset
+        stride = 2 if side > 1 else 1
+        convs = [_conv(width if i else inputs, width, stride, bias=True) for i in range(num)]
         self.convs = nn.Sequential(*(layer for conv in convs for layer in (conv, nn.LeakyReLU())))
         self.linear = EqualLinear(width, dim)
 

@@ -98,19 +98,22 @@ class Watch(L.Callback):
     def __init__(self, folder: Path, log_steps: int = 50, stream: TextIO | None = None) -> None:
         self.path, self.log_steps, self.stream = folder / "training.jsonl", log_steps, stream or sys.stderr
         self.seconds = 0.0
+        self.before: dict[str, float] = {}
         self.bar: Progress | None = None
 
     def state_dict(self) -> dict[str, float]:
-        """Seconds trained, over all restarts."""
-        return {"seconds": self.seconds}
+        """Seconds trained, over all restarts, and the last of each value, since some are not logged at every step."""
+        return {"seconds": self.seconds, **self._values()}
 
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        """Take the seconds of an earlier part over."""
-        self.seconds = state_dict["seconds"]
+        """Take them over from an earlier part."""
+        self.before = {**state_dict}
+        self.seconds = self.before.pop("seconds")
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Forget what was logged after the checkpoint that a restart goes on from."""
         assert isinstance(module, Trainee)
+        self.trainer = trainer
         self.last = self.spoken = time.monotonic()
         self.first_step, self.first_seconds = module.step, self.seconds
         if trainer.is_global_zero:
@@ -127,12 +130,12 @@ class Watch(L.Callback):
         if not trainer.is_global_zero:
             return
         if module.step % self.log_steps == 0:
-            self._log(trainer, module.step)
+            self._log(module.step)
         if self.bar:
-            self.bar.update(self.bar.task_ids[0], completed=module.step, words=self._words(trainer, module))
+            self.bar.update(self.bar.task_ids[0], completed=module.step, words=self._words(module))
         elif now - self.spoken >= LOG_SECONDS or module.step == module.num_steps:
             self.spoken = now
-            print(self._words(trainer, module), file=self.stream, flush=True)
+            print(self._words(module), file=self.stream, flush=True)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Close the bar."""
@@ -149,21 +152,20 @@ class Watch(L.Callback):
             self.bar.add_task("", total=trainee.num_steps, completed=trainee.step, words="")
             self.bar.start()
 
-    def _log(self, trainer: L.Trainer, step: int) -> None:
-        row = {"step": step, "seconds": round(self.seconds, 1), **_values(trainer)}
+    def _values(self) -> dict[str, float]:
+        return {**self.before, **{name: float(value) for name, value in self.trainer.callback_metrics.items()}}
+
+    def _log(self, step: int) -> None:
+        row = {"step": step, "seconds": round(self.seconds, 1), **self._values()}
         with self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
 
-    def _words(self, trainer: L.Trainer, trainee: Trainee) -> str:
+    def _words(self, trainee: Trainee) -> str:
         speed = (trainee.step - self.first_step) / max(self.seconds - self.first_seconds, 1e-9)
         left = timedelta(seconds=round((trainee.num_steps - trainee.step) / max(speed, 1e-9)))
-        values = " ".join(f"{name} {value:.4g}" for name, value in _values(trainer).items())
+        values = " ".join(f"{name} {value:.4g}" for name, value in self._values().items())
         images = f"{speed * trainee.batch_size:.0f} images/s"
         return f"{trainee.name} {trainee.step}/{trainee.num_steps} {images}, {left} left, {values}"
-
-
-def _values(trainer: L.Trainer) -> dict[str, float]:
-    return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
 def _keep_rows(path: Path, step: int) -> None:

@@ -88,13 +88,13 @@ class InvertibilityTraining(Trainee):
         if not file.is_file():
             weights.write(file, self._pairs([*self.train_ids, *self.held_out_ids]), {})
         tensors = weights.read(file)[0]
-        self.images, self.maps = tensors["pictures"], tensors["maps"]
+        self.targets, self.maps = tensors["pictures"], tensors["maps"]
 
     def batch(self, step: int) -> Batch:
         """Pictures and their maps, half of them mirrored."""
         chosen = self.indices(len(self.train_ids), step)
         mirrored = torch.rand(len(chosen), 1, 1, 1, generator=self.rng(step)) < 0.5
-        pair = from_uint8(self.images[chosen]), self.maps[chosen]
+        pair = from_uint8(self.targets[chosen]), self.maps[chosen]
         return tuple(torch.where(mirrored, x.flip(3), x) for x in pair)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -129,13 +129,13 @@ class InvertibilityTraining(Trainee):
         true, predicted = self.maps[first : first + len(shown)], self._predicted(shown)
         pairs = torch.stack([true, predicted], 2) / self.maps.amax((0, 2, 3))[:, None, None, None]
         grey = pairs.permute(1, 2, 0, 3, 4).flatten(0, 2)[:, None].expand(-1, 3, -1, -1)
-        pictures = from_uint8(self.images[first : first + len(shown)])
+        pictures = from_uint8(self.targets[first : first + len(shown)])
         return torch.cat([pictures, 2 * grey.clamp(0, 1) - 1])
 
     @torch.no_grad()
     def _predicted(self, ids: Sequence[str]) -> Tensor:
         first = len(self.train_ids)
-        pictures = from_uint8(self.images[first : first + len(ids)])
+        pictures = from_uint8(self.targets[first : first + len(ids)])
         found = [self.predictor(x.to(self.device)).float().cpu() for x in pictures.split(self.batch_size)]
         return torch.cat(found)
 

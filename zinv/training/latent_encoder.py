@@ -13,6 +13,7 @@ from zinv.data.base import DataSource
 from zinv.errors import ConfigError
 from zinv.generators.base import Generator
 from zinv.losses.base import Loss
+from zinv.losses.near_w import delta_penalty
 from zinv.networks.discriminator import LatentDiscriminator
 from zinv.networks.latent_encoder import LatentEncoder
 from zinv.spaces.base import LatentSpace
@@ -141,7 +142,7 @@ class LatentEncoderTraining(Trainee):
         loss, values = self.decoder.losses(code, self.decoder.image(code), images)
         ws = self.decoder.ws(code)
         if ws is not None:
-            deltas = delta_term(ws[:, : stage + 1]).mean()
+            deltas = delta_penalty(ws[:, : stage + 1]).mean()
             loss, values = loss + self.delta * deltas, {**values, "delta": deltas.detach()}
             if self.adversarial:
                 fooled = F.softplus(-self._judged(ws[:, : stage + 1])).mean()
@@ -180,16 +181,6 @@ class LatentEncoderTraining(Trainee):
     def samples(self) -> Tensor:
         """Pictures that were not trained on, and below each its reconstruction."""
         return self.decoder.sheet(self.encoder, self.pictures.held_out(SHOWN))
-
-
-def delta_term(ws: Tensor) -> Tensor:
-    """`sum_i |w_i - w_0|` over the rows i > 0 of w's `(N, L, D)`: `(N,)`.
-
-    >>> delta_term(torch.tensor([[[1.0, 1.0], [4.0, 5.0], [1.0, 3.0]]]))
-    tensor([7.])
-    """
-    lengths: Tensor = torch.linalg.vector_norm(ws[:, 1:] - ws[:, :1], dim=2)
-    return lengths.sum(1)
 
 
 def _checked(size: int, widths: tuple[int, ...], units: tuple[int, ...]) -> int:
