@@ -28,7 +28,7 @@ from zinv.weights import find
 
 RUN = "evaluate generator=toy method=optimize space=wplus method.num_steps=3 trainer=cpu"
 REPLACED = {"generator": "toy", "data": "toy", "loss": "pixel", "protocol": "pixel", "trainer": "cpu"}
-LEFT_OUT = {*REPLACED, "direction"}  # of another generator
+LEFT_OUT = {*REPLACED, "direction", "runs"}  # directions are of another generator
 Cli = Callable[..., Any]
 
 

@@ -109,7 +109,7 @@ def identity_curves(stage: Stage) -> list[Drawing]:
     drawings = [Drawing("identity-step", step, f"{metric.label} against the step of the edit, {n}", stage.notes)]
     achieved = next((name for name in edits.CHANGE if all(name in frame for frame in frames.values())), None)
     if achieved:
-        words = achieved.replace("_", " ")
+        words = f"change of the attribute{' (judge)' if achieved == 'judge_change' else ''}"
         drawn = edit_curves(frames, achieved, metric.name, (words, metric.label), stage.notes)
         caption = f"{metric.label} against {words}, means by step, {n}"
         drawings.append(Drawing("identity-change", drawn, caption, stage.notes))

@@ -135,9 +135,9 @@ def test_batches_cross_images_and_change_nothing(cli: Cli, weights: Path, monkey
     sizes: list[int] = []
     kept = Optimize.reconstruct
     monkeypatch.setattr(Optimize, "reconstruct", lambda self, found: sizes.append(len(found)) or kept(self, found))
-    assert cli(run(f"{SMILE} runs=one direction.batch_size=4")).status == 0
+    assert cli(run(f"{SMILE} runs=one direction.batch_size=4 direction.control=false")).status == 0
     assert [size for size in sizes if size > 1] == [4, 4, 4, 3]  # 3 images x 5 strengths
-    assert cli(run(f"{SMILE} runs=two direction.batch_size=64")).status == 0
+    assert cli(run(f"{SMILE} runs=two direction.batch_size=64 direction.control=false")).status == 0
     one, two = (read_edits(folder(root))[1] for root in ("one", "two"))
     columns = [name for name in one if one[name].dtype == float]
     assert folder("one").name == folder("two").name  # edits name no run
