@@ -10,7 +10,7 @@ import torch
 from scipy import optimize
 from torch import Tensor
 
-from zinv.config import compose, identity
+from zinv.config import build, compose, identity
 from zinv.errors import ConfigError
 from zinv.generators.toy import toy_stylegan2
 from zinv.losses.base import Loss
@@ -159,3 +159,17 @@ def test_steps_name_a_run_where_they_are_not_the_papers():
 
     assert not {"schedule", "optimiser", "precondition"} & set(name())
     assert name("method.schedule=cosine") == {**name(), "schedule": "cosine"}
+
+
+@pytest.mark.parametrize("preset", ["cosine", "spread", "image", "lbfgs"])
+@pytest.mark.parametrize("space", ["z", "w", "pnplus", "s", "fixed"])
+@pytest.mark.parametrize("generator", ["toy", "toy_stylegan1"])
+def test_no_space_is_refused(generator: str, space: str, preset: str):
+    for method in ("optimize", "bdinvert"):
+        config = compose(
+            [f"generator={generator}", f"space={space}", f"method={method}_{preset}", "method.num_steps=2"]
+        )
+        parts = {group: build(config, group) for group in ("generator", "space", "loss")}
+        inverter = build(config, "method", **parts)
+        found = inverter.invert(TARGET, image_rngs(0, ["a", "b"]))
+        assert found.code.isfinite().all() and found.losses["total"].isfinite().all()

@@ -94,6 +94,8 @@ def by_image(variables: Sequence[Tensor], image: Callable[[], Tensor], rngs: Rng
         rngs: one an image.
     """
     moving = [x for x in variables if x.requires_grad]
+    if not moving:
+        return [x.new_ones(()) for x in variables]
     squares = [x.new_zeros(_parts(x)) for x in moving]
     for _ in range(NUM_PROBES):
         with torch.enable_grad():

@@ -66,7 +66,7 @@ class EqualLinear(nn.Module):
         self.weight_gain, self.bias_gain, self.active = outer * lr_mul / math.sqrt(in_features), outer * lr_mul, active
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.linear(x.to(self.weight.dtype) * self.weight_gain, self.weight, self.bias * self.bias_gain)
+        x = F.linear(x.to(self.weight.dtype), self.weight * self.weight_gain, self.bias * self.bias_gain)
         return activate_(x) if self.active else x
 
 
