@@ -32,6 +32,11 @@ class Batch(NamedTuple):
     failures: dict[str, str]
     notes: dict[str, str]
 
+    def parts(self, size: int) -> list[Batch]:
+        """Its images, so many at a time."""
+        firsts = range(0, len(self.ids), size)
+        return [self._replace(ids=self.ids[i : i + size], target=self.target[i : i + size]) for i in firsts]
+
 
 def shares(items: Sequence[T], num_ranks: int, rank: int) -> list[T]:
     """The items of one rank: every `num_ranks`-th, so that ranks differ by one item at most.

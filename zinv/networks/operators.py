@@ -12,22 +12,6 @@ from torch.autograd.function import FunctionCtx
 
 LRELU_SLOPE = 0.2
 ACTIVATION_GAIN = math.sqrt(2)
-MAX_WIDTH, MAX_LAYERS = 2**16, 64
-
-
-def check_sizes(resolution: int, channels: tuple[int, ...], z_dim: int, w_dim: int, mapping_layers: int) -> None:
-    """Check that a generator may have such sizes, before anything of them is built.
-
-    Raises:
-        ValueError: sizes that no network has, from a file that is not what it says.
-    """
-    sizes = (resolution, z_dim, w_dim, *channels)
-    if not all(type(size) is int and 1 <= size <= MAX_WIDTH for size in sizes):
-        raise ValueError(f"sizes {', '.join(map(str, sizes))[:200]} are not numbers from 1 to {MAX_WIDTH}")
-    if resolution != 2 * 2 ** len(channels) or not channels:
-        raise ValueError(f"{len(channels)} widths from 4 pixels on do not end at {resolution}")
-    if not (type(mapping_layers) is int and 1 <= mapping_layers <= MAX_LAYERS):
-        raise ValueError(f"{str(mapping_layers)[:200]} mapping layers are not from 1 to {MAX_LAYERS}")
 
 
 def channels_last(x: Tensor) -> Tensor:
