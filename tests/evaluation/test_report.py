@@ -117,3 +117,15 @@ def test_files_alone_need_no_wandb(run, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "wandb", None)
     report(run, object(), PROTOCOL)
     assert not (run.path / "wandb").exists() and torch.is_tensor(run.read("toy-00000").reconstruction)
+
+
+@pytest.mark.parametrize(("sweep", "key", "resume"), [(None, "1a2b3c4d", "allow"), ("s1", None, None)])
+def test_an_agent_of_a_sweep_names_its_runs_itself(run, monkeypatch, sweep, key, resume):
+    """W&B cannot resume a run inside a sweep."""
+    import wandb
+
+    asked = {}
+    monkeypatch.setattr(wandb, "init", lambda **options: asked.update(options) or wandb.sdk.wandb_run)
+    monkeypatch.setenv("WANDB_SWEEP_ID", sweep) if sweep else monkeypatch.delenv("WANDB_SWEEP_ID", raising=False)
+    report(run, Logger(), PROTOCOL)
+    assert (asked["id"], asked["resume"], asked["group"]) == (key, resume, None)
