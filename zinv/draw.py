@@ -293,7 +293,7 @@ def _mask_lines(stage: Stage, label: str, row: Row, images: Sequence[str]) -> li
     stored = [stage.run(row).read(name) for name in images]
     pictures = [one.reconstruction for one in stored]
     found = planes([one.tensors for one in stored], str(row.setting("space")))
-    return [Line(f"{label}: {name}", pictures, maps=maps) for name, maps in found.items()]
+    return [Line(f"{label} {name}", pictures, maps=maps) for name, maps in found.items()]
 
 
 KINDS: Final[dict[str, Callable[[Stage], list[Drawing]]]] = {
