@@ -5,10 +5,8 @@ import re
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
 
 from zinv.cli import main
@@ -176,9 +174,3 @@ def write_edits(protocols=("a1" * 4, "a1" * 4)):
         (run / "edits.csv").write_text(
             "\n".join(lines) + "\n" + pd.DataFrame(rows, columns=columns).to_csv(index=False)
         )
-
-
-def test_masks_are_laid_over_the_reconstructions():
-    from zinv.draw import _plane
-
-    assert np.array_equal(_plane(torch.tensor([[[0.0, 1.0]], [[1.0, 1.0]]])), [[0.5, 1.0]])

@@ -8,7 +8,6 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from torch import Tensor
 
 from zinv.config import build, experiment_names
@@ -23,6 +22,7 @@ from zinv.figures import edits
 from zinv.figures.curves import Point, edit_curves, frontier
 from zinv.figures.forest import Pair, forest
 from zinv.figures.grids import Line, pages, picture_grid
+from zinv.figures.masks import planes
 from zinv.figures.settings import curves_of, numbers_of
 from zinv.figures.style import Drawing
 from zinv.images import pixels_sha256
@@ -153,13 +153,16 @@ def trade_off(stage: Stage) -> list[Drawing]:
 
 
 def mask_grids(stage: Stage) -> list[Drawing]:
-    """Which part of each picture a method gave to which features, over the reconstruction."""
+    """SAM's predicted maps and the pixels that each layer has, over the reconstruction."""
     images, rule = stage.picked("first:6")
     lines = [line for label, row in stage.rows.items() for line in _mask_lines(stage, label, row, images)]
     if not lines:
         raise StoreError("no run has masks stored; they are of methods that choose a layer for each part of a picture.")
     targets = Line("target", _targets(stage, images))
-    caption = f"Masks over reconstructions: bright is chosen. {rule} {stage.protocol}"
+    caption = (
+        "Over the reconstructions, for the code and each feature layer: its predicted map, bright where most would be "
+        f"lost (each run by its largest value), and, bright, the pixels that it has. {rule} {stage.protocol}"
+    )
     return [Drawing("masks", picture_grid([targets, *lines], notes=stage.notes), caption, stage.notes)]
 
 
@@ -291,22 +294,11 @@ def _of_one_label(stage: Stage) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def _mask_lines(stage: Stage, label: str, row: Row, images: Sequence[str]) -> list[Line]:
-    """A line for each of a run's maps."""
+    """Two lines for each of a run's layers: what it is predicted to lose, and which pixels it has."""
     stored = [stage.run(row).read(name) for name in images]
-    names = sorted({name for one in stored for name in one.tensors if name.startswith("maps/")})
-    return [
-        Line(
-            f"{label} {name.removeprefix('maps/')}",
-            [one.reconstruction for one in stored],
-            maps=[_plane(one.tensors[name]) if name in one.tensors else None for one in stored],
-        )
-        for name in names
-    ]
-
-
-def _plane(mask: Tensor) -> NDArray[np.float64]:
-    """A mask `(h, w)` or `(C, h, w)` as one plane."""
-    return mask.double().reshape(-1, *mask.shape[-2:]).mean(0).numpy()
+    pictures = [one.reconstruction for one in stored]
+    found = planes([one.tensors for one in stored], str(row.setting("space")))
+    return [Line(f"{label} {name}", pictures, maps=maps) for name, maps in found.items()]
 
 
 KINDS: Final[dict[str, Callable[[Stage], list[Drawing]]]] = {
