@@ -11,8 +11,9 @@ import pytest
 from scipy import stats
 
 from zinv.config import compose, expand, find_experiment, run_folder
+from zinv.config.selection import reruns
 from zinv.evaluation.records import read_records
-from zinv.sweep import find_rows, reruns
+from zinv.tables import find_rows
 
 Cli = Callable[..., Any]
 EXPERIMENT = """
