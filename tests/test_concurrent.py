@@ -47,6 +47,7 @@ def done(root: str) -> list[int]:
     return [sum(one.get("ranks", [0])) for one in starts]
 
 
+@pytest.mark.slow
 def test_two_runs_at_a_time_share_the_images_and_leave_one_table(cli: Cli):
     words = [*RUN.split(), "method.num_steps=150"]
     processes = [start(*words), start(*words)]

@@ -67,6 +67,7 @@ def test_two_processes_give_the_records_of_one(cli: Cli):
     assert same_records("one", "two")
 
 
+@pytest.mark.slow
 def test_torchrun_starts_the_processes_as_lightning_does(cli: Cli):
     path = os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")])
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "zinv"]

@@ -366,6 +366,7 @@ def test_rows_side_by_side_give_the_bytes_of_rows_in_turn(cli: Cli, experiment: 
     assert all((Path("one") / file).read_bytes() == (Path("two") / file).read_bytes() for file in files)
 
 
+@pytest.mark.slow
 def test_an_error_of_a_row_stops_no_other(cli: Cli, experiment: Path):
     Path("broken.safetensors").write_bytes(b"x")
     text = (experiment / "experiment.yaml").read_text()
@@ -382,6 +383,7 @@ def test_an_error_of_a_row_stops_no_other(cli: Cli, experiment: Path):
         assert not (experiment / "results.csv").exists()
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_a_row_that_failed(cli: Cli, experiment: Path, tmp_path: Path):
     (tmp_path / "deadly.py").write_text(
         "import os\nfrom zinv.spaces.w import W\n\nclass Deadly(W):\n"

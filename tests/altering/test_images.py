@@ -144,6 +144,7 @@ def test_batches_cross_images_and_change_nothing(cli: Cli, weights: Path, monkey
     np.testing.assert_allclose(one[columns], two[columns], atol=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.required
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch was built without gloo")
 def test_two_processes_give_the_edits_of_one(cli: Cli, weights: Path):

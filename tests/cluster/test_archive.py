@@ -47,6 +47,7 @@ def test_an_archive_is_reproduced_byte_for_byte_and_says_what_differs(cli: Cli, 
     assert records.read_bytes() == (runs()[0] / "records.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_archived_results_are_scored_again_without_being_made_again(cli: Cli, tiny: None):
     cli("run tiny --jobs 1")
     cli("archive tiny")
@@ -64,6 +65,7 @@ def test_archived_results_are_scored_again_without_being_made_again(cli: Cli, ti
     assert f"runs/{run}/images/toy-00000/inversion.safetensors" in names
 
 
+@pytest.mark.slow
 def test_what_differs_from_an_archive_is_told_in_numbers(cli: Cli, tiny: None):
     cli("run tiny --jobs 1")
     cli("archive tiny --images")

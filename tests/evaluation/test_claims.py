@@ -143,6 +143,10 @@ def test_finished_images_need_no_claims(tmp_path: Path):
         one.take("ben")
     claims(tmp_path).clear({"ada"})
     assert [path.name for path in (tmp_path / "claims").iterdir()] == ["ben.0"]
+    started = time.monotonic()
+    assert claims(tmp_path).take("ben") == 1  # its claimer is known to have ended: nobody waits for a lease
+    assert time.monotonic() - started < LEASE
+    claims(tmp_path).clear({"ada", "ben"})
     assert list((tmp_path / "owners").iterdir()) == []
 
 

@@ -51,6 +51,7 @@ def attempt(task: str) -> dict[str, Any]:
     return [one for one in tries if one["slurm"]["SLURM_ARRAY_TASK_ID"] == number][-1]
 
 
+@pytest.mark.slow
 def test_submitted_killed_and_preempted_jobs_end_as_those_of_a_run(slurm: Slurm, zinv: Zinv):
     """The source of a space changes while its jobs wait: they run the frozen one."""
     Path("mine.py").write_text("from zinv.spaces.z import Z\n\nclass Mine(Z):\n    label = 'first'\n")
@@ -88,6 +89,7 @@ def test_an_unknown_partition_names_the_ones_there_are(slurm: Slurm, zinv: Zinv)
     assert "Did you mean 'main'? Choose from: main, urgent." in said.stderr
 
 
+@pytest.mark.slow
 def test_processes_under_srun_share_the_images_and_one_that_dies_ends_the_job(slurm: Slurm, zinv: Zinv):
     Path("deadly.py").write_text(
         "import os\nfrom zinv.spaces.z import Z\n\nclass Deadly(Z):\n    def initial(self, generator, rngs):\n"

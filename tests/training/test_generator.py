@@ -121,6 +121,7 @@ def test_what_was_trained_is_a_generator_with_a_sheet_and_a_card(
     assert measured["swd_ratio"] > 1 and measured.keys() == {"swd_ratio", "swd_split_half"}
 
 
+@pytest.mark.slow
 @pytest.mark.required
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch was built without gloo")
 def test_two_processes_train_one_network_on_their_shares(tmp_path: Path) -> None:

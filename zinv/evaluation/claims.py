@@ -185,12 +185,18 @@ class Claims:
         return number
 
     def clear(self, names: set[str]) -> None:
-        """Forget the claims on finished images, and the owners that have ended."""
+        """Forget the claims on finished images, and the owners that have ended and claim nothing else.
+
+        A claim whose owner has no file is one that gives no sign: who wants its image would wait for the lease's end.
+        """
+        claimers = set[str]()
         for entry in _entries(self.folder):
             if entry.rpartition(".")[0] in names:
                 (self.folder / entry).unlink(missing_ok=True)
+            else:
+                claimers.add(_text(self.folder / entry))
         for owner in _entries(self.owners):
-            if not owner.startswith(".") and owner != self.owner and not self.watcher.lives(owner):
+            if not owner.startswith(".") and owner not in claimers and not self.watcher.lives(owner):
                 (self.owners / owner).unlink(missing_ok=True)
 
     def _last(self, name: str) -> tuple[int, str | None]:
@@ -205,6 +211,13 @@ class Claims:
 
     def _path(self, name: str, number: int) -> Path:
         return self.folder / f"{name}.{number}"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
 
 
 def _entries(folder: Path) -> list[str]:
