@@ -79,6 +79,7 @@ def records(root: str) -> bytes:
     return path.read_bytes()
 
 
+@pytest.mark.slow
 def test_killed_and_interrupted_runs_end_as_an_undisturbed_one(cli: Cli):
     process = start()
     wait_for(process, 1)

@@ -30,6 +30,7 @@ def runs(root: str = "runs") -> list[Path]:
     return sorted(path.parent for path in Path(root).glob("*/*/records.csv"))
 
 
+@pytest.mark.slow
 def test_an_archive_is_reproduced_byte_for_byte_and_says_what_differs(cli: Cli, tiny: None):
     said = cli("archive tiny")
     assert said.status == 2 and "tiny: no plan of it in runs/experiments" in said.err

@@ -222,7 +222,7 @@ def test_above_a_base_code_a_term_has_the_rows_of_the_code(toy: Generator) -> No
 
 
 def test_parts_are_handed_by_configuration_and_are_no_settings(toy: Generator) -> None:
-    given = ["generator=toy", "method=optimize", "space=s", f"loss.terms.{DELTA}=.1"]
+    given = ["generator=toy", "method=optimize", "space=s", "method.num_steps=2", f"loss.terms.{DELTA}=.1"]
     config = compose([*given, f"loss.options.{DELTA}.power=3"])
     assert config["loss"]["options"][DELTA] == {"_target_": DELTA, "power": 3.0}
     parts = {group: build(config, group) for group in ("generator", "space", "loss")}

@@ -81,6 +81,7 @@ def test_submitted_killed_and_preempted_jobs_end_as_those_of_a_run(slurm: Slurm,
     assert all((Path("alone") / file).read_bytes() == (Path("runs") / file).read_bytes() for file in files)
 
 
+@pytest.mark.slow
 def test_an_unknown_partition_names_the_ones_there_are(slurm: Slurm, zinv: Zinv):
     experiment(2)
     said = zinv("submit tiny --partition man", *ASK)

@@ -89,6 +89,7 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None
     assert [step for step, _ in losses(killed)] == list(range(1, 21))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_training_that_is_told_to_stop_saves_first_and_goes_on_from_there(tmp_path: Path, number: int) -> None:
     """Preempted with a notice, long before the next checkpoint is due."""
