@@ -61,7 +61,7 @@ def test_two_runs_at_a_time_share_the_images_and_leave_one_table(cli: Cli):
 
 @pytest.mark.slow
 def test_what_one_that_dies_had_begun_the_other_does(cli: Cli):
-    words = [*RUN.split(), "method.num_steps=1500"]
+    words = [*RUN.split(), "method.num_steps=500"]
     first = start(*words)
     while not list(Path("runs").glob("*/*/claims/*")):
         assert first.poll() is None

@@ -132,7 +132,7 @@ def test_sigterm_stops_at_once(cli: Cli):
 def test_ctrl_c_stops_rows_side_by_side_at_once_and_loses_nothing(cli: Cli):
     folder = Path("experiments") / "tiny"
     folder.mkdir(parents=True)
-    base = "{generator: toy, method: optimize, method.num_steps: 150, data.num: 8, data.batch_size: 1, trainer: cpu}"
+    base = "{generator: toy, method: optimize, method.num_steps: 150, data.num: 5, data.batch_size: 1, trainer: cpu}"
     (folder / "experiment.yaml").write_text(f"base: {base}\ngrid: {{space: [z, zplus, wplus]}}\n")
     path = os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
@@ -155,7 +155,7 @@ def test_ctrl_c_stops_rows_side_by_side_at_once_and_loses_nothing(cli: Cli):
     assert time.monotonic() - began < 20
     assert gone(process.pid)
     second = results()
-    assert first.items() <= second.items() and len(second) < 24
+    assert first.items() <= second.items() and len(second) < 15
     assert cli("run tiny --jobs 2").status == 0
     assert second.items() <= results().items()
     assert cli("run tiny --jobs 1 runs=undisturbed").status == 0
