@@ -85,6 +85,19 @@ def test_figures_of_edits(lab, capsys):
     assert "error: --strengths 3: age has -1, 0, 1." in capsys.readouterr().err
 
 
+def test_calibrated_edits_are_shown_where_all_rows_reach_them(lab):
+    """Four images at -1, 0 and 1, of which one row fails at 1 everywhere; the change is no step."""
+    write_edits(amount="attribute", failing=1.0)
+    assert main(["figure", "identity", "frontier", "lab"]) == 0
+    assert {path.stem for path in Path("figures/lab").glob("*.png")} == {
+        *("identity-asked", "identity-change", "frontier")
+    }
+    for name in ("identity-asked", "identity-change", "frontier"):
+        assert "On the 8 of 12 edits that all rows reach." in caption(f"figures/lab/{name}.txt")
+    words = "identity against the change asked for (change of its attribute, by the first network), n = 4 images"
+    assert words in caption("figures/lab/identity-asked.txt")
+
+
 def test_other_edits_cannot_share_a_figure(lab, capsys):
     write_edits(protocols=("a1" * 4, "b2" * 4))
     assert main(["figure", "identity", "lab"]) == 2
@@ -155,19 +168,21 @@ def run_of(place):
     return run_folder(compose(expand(find_experiment("lab"))[place]))
 
 
-def write_edits(protocols=("a1" * 4, "a1" * 4)):
+def write_edits(protocols=("a1" * 4, "a1" * 4), amount="step", failing=None):
     """An edits.csv of made-up numbers in both runs, as editing writes it."""
     identity = {"name": "identity", "label": "identity", "higher_is_better": True, "network": None, "digits": 4}
     for place, protocol in enumerate(protocols):
         run = run_of(place)
         info = {
-            **{"line": "edits", "asks": "a" * 8, "digest": "b" * 8, "amount": "step", "directions": ["age"]},
+            **{"line": "edits", "asks": "a" * 8, "digest": "b" * 8, "amount": amount, "directions": ["age"]},
             **{"strengths": [-1.0, 0.0, 1.0], "protocol": protocol, "identity": [identity]},
         }
         header = {"run": "r", "commit": "", "settings": {}, "edits": info, "images": 4, "edited": 4, "missing": {}}
         images = sorted(path.name for path in (run / "images").iterdir())
         rows = [
-            (name, "age", x, x, "ok", 0.9 - 0.1 * x * x, x / 2, "", "") for name in images for x in (-1.0, 0.0, 1.0)
+            (name, "age", x, x, "failed" if place and x == failing else "ok", 0.9 - 0.1 * x * x, x / 2, "", "")
+            for name in images
+            for x in (-1.0, 0.0, 1.0)
         ]
         columns = ["image", "direction", "strength", "step", "status", "identity", "judge_change", "note", "reason"]
         lines = ["# zinv edits 1", *(f"# {key}: {json.dumps(value)}" for key, value in header.items())]

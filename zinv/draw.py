@@ -11,8 +11,10 @@ import pandas as pd
 from torch import Tensor
 
 from zinv.config import build, experiment_names
+from zinv.editing.edits import UNITS
 from zinv.errors import ConfigError, DataError, ProtocolError, StoreError, suggest
-from zinv.evaluation.edits import per_image, read_edits
+from zinv.evaluation.edits import EditInfo, per_image, read_edits
+from zinv.evaluation.fair import reached_by_all
 from zinv.evaluation.figures import target
 from zinv.evaluation.records import MetricInfo
 from zinv.evaluation.report import report_figure
@@ -33,6 +35,9 @@ from zinv.tables import find_rows
 NUM_STRENGTHS: Final = 5
 BAND: Final = "Light lines: images; deep lines: means, with 95 % bootstrap intervals over images."
 SPACES: Final = ("Z+", "W+")
+STEP: Final = ("step", "step", "the step of the edit")
+ASKED: Final = ("asked", "change asked for", "the change asked for ({})")
+"""Of a curve: its file's name, its axis, what the caption calls that."""
 
 
 def figure(words: Sequence[str], wishes: Wishes, output: str | None = None) -> int:
@@ -83,7 +88,7 @@ def reconstructions(stage: Stage) -> list[Drawing]:
 
 def edit_grids(stage: Stage) -> list[Drawing]:
     """For each direction: target, inversion and edits at chosen strengths, a line for each image and row."""
-    metric, frames = _edits(stage)
+    _, metric, frames = _edits(stage)
     images, rule = stage.picked("worst:1,median:1,best:1")
     drawings = []
     for direction in _directions(frames):
@@ -101,18 +106,23 @@ def edit_grids(stage: Stage) -> list[Drawing]:
 
 
 def identity_curves(stage: Stage) -> list[Drawing]:
-    """Identity against the step, and against the change that was achieved where that was measured."""
-    metric, frames = _edits(stage)
-    frames = {label: frame[frame["status"] == "ok"].fillna({metric.name: 0.0}) for label, frame in frames.items()}
-    n = f"n = {len(stage.images)} images; a missing face scores 0. {BAND} {stage.protocol}"
-    step = edit_curves(frames, "strength", metric.name, ("step", metric.label), stage.notes)
-    drawings = [Drawing("identity-step", step, f"{metric.label} against the step of the edit, {n}", stage.notes)]
+    """Identity against the step, or the change asked for; and against the change achieved where that was measured."""
+    info, metric, every = _edits(stage)
+    frames, told = reached_by_all(every)
+    frames = {label: frame.fillna({metric.name: 0.0}) for label, frame in frames.items()}
+    notes = (*stage.notes, *told)
+    num = next(iter(frames.values()))["image"].nunique()
+    n = f"n = {num} images; a missing face scores 0. {BAND} {stage.protocol}"
+    name, across, words = ASKED if info.amount != "step" else STEP
+    words = words.format(UNITS[info.amount])
+    asked = edit_curves(frames, "strength", metric.name, (across, metric.label), notes)
+    drawings = [Drawing(f"identity-{name}", asked, f"{metric.label} against {words}, {n}", notes)]
     achieved = next((name for name in edits.CHANGE if all(name in frame for frame in frames.values())), None)
     if achieved:
-        words = f"change of the attribute{' (judge)' if achieved == 'judge_change' else ''}"
-        drawn = edit_curves(frames, achieved, metric.name, (words, metric.label), stage.notes)
-        caption = f"{metric.label} against {words}, means by step, {n}"
-        drawings.append(Drawing("identity-change", drawn, caption, stage.notes))
+        change = f"change of the attribute{' (judge)' if achieved == 'judge_change' else ''}"
+        drawn = edit_curves(frames, achieved, metric.name, (change, metric.label), notes)
+        caption = f"{metric.label} against {change}, means by {across}, {n}"
+        drawings.append(Drawing("identity-change", drawn, caption, notes))
     return drawings
 
 
@@ -136,8 +146,9 @@ def forest_plot(stage: Stage) -> list[Drawing]:
 
 def trade_off(stage: Stage) -> list[Drawing]:
     """Reconstruction against identity after edits; runs of one label that differ in steps or a weight are a curve."""
-    (identity, frames), metric = _edits(stage), stage.metrics()[0]
-    points = []
+    (_, identity, every), metric = _edits(stage), stage.metrics()[0]
+    frames, told = reached_by_all(every)
+    points, notes = [], (*stage.notes, *told)
     for own in _of_one_label(stage).values():
         for name, curve, order in curves_of(own):
             row, after = stage.rows[name], mean_interval(per_image(frames[name], identity.name))
@@ -149,7 +160,7 @@ def trade_off(stage: Stage) -> list[Drawing]:
         f"images with 95 % t-intervals; each image's edits are averaged first, a missing face as 0. Along a line one "
         f"setting differs, the others being those of most runs. {stage.protocol}"
     )
-    return [Drawing("frontier", frontier(points, axes, stage.notes), caption, stage.notes)]
+    return [Drawing("frontier", frontier(points, axes, notes), caption, notes)]
 
 
 def mask_grids(stage: Stage) -> list[Drawing]:
@@ -212,8 +223,8 @@ def _line(stage: Stage, label: str, names: Sequence[str], metric: MetricInfo) ->
     return Line(label, [run.read(name).reconstruction for name in names], values)
 
 
-def _edits(stage: Stage) -> tuple[MetricInfo, dict[str, pd.DataFrame]]:
-    """The metric of identity, or the one asked for, and the edits of the rows' images by label.
+def _edits(stage: Stage) -> tuple[EditInfo, MetricInfo, dict[str, pd.DataFrame]]:
+    """What edits they are, the metric of identity or the one asked for, and edits of the rows' images by label.
 
     Raises:
         StoreError: a row has none.
@@ -232,7 +243,7 @@ def _edits(stage: Stage) -> tuple[MetricInfo, dict[str, pd.DataFrame]]:
     frames = {label: frame[frame["image"].isin(stage.images)] for label, (_, frame) in found.items()}
     known = {metric.name: metric for metric in info.identity}
     asked = stage.wishes.metric
-    return known[asked] if asked in known else info.identity[0], frames
+    return info, known[asked] if asked in known else info.identity[0], frames
 
 
 def _directions(frames: Mapping[str, pd.DataFrame]) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from zinv.errors import ProtocolError
 from zinv.evaluation.edits import EditHeader, EditInfo, per_image, summaries
-from zinv.evaluation.fair import area, at_common, fair_table, largest_common, make_side
+from zinv.evaluation.fair import area, at_common, fair_table, largest_common, make_side, reached_by_all
 from zinv.evaluation.records import MetricInfo
 
 COLUMNS = ["image", "direction", "strength", "status", "identity"]
@@ -46,6 +46,19 @@ def test_rows_meet_at_the_largest_change_that_both_reach():
     assert (a.reach_rate, b.reach_rate) == (1.0, pytest.approx(4 / 6))
     assert at_common(a, common) == {"ada": 0.9, "ben": pytest.approx((0.0 + 0.5) / 2)}  # no face: 0
     assert at_common(b, common) == {"ada": 0.7, "ben": pytest.approx((0.2 + 0.6) / 2)}
+
+
+def test_figures_show_the_edits_that_all_rows_reach():
+    """B fails at two of the six edits; A has a seventh, of strength 0, which B was not asked for."""
+    frames, told = reached_by_all({"A": A, "B": B})
+    edits = [("ada", 0.5), ("ben", 0.5), ("ben", 1.0), ("ben", -0.5)]
+    assert {label: [*zip(f["image"], f["strength"], strict=True)] for label, f in frames.items()} == {
+        "A": edits, "B": edits,
+    }  # fmt: skip
+    assert told == ("On the 4 of 7 edits that all rows reach.",)
+    assert reached_by_all({"A": A})[1] == ()
+    with pytest.raises(ProtocolError, match="no edit is reached by all rows"):
+        reached_by_all({"A": A, "B": B[B["status"] == "failed"]})
 
 
 def test_the_area_is_a_mean_over_the_way():

@@ -122,6 +122,22 @@ def _by_image(values: Iterator[tuple[str, float]]) -> dict[str, float]:
     return {image: float(np.mean(each)) for image, each in found.items()}
 
 
+def reached_by_all(frames: Mapping[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], tuple[str, ...]]:
+    """The edits `(image, direction, strength)` that have a result in every row, and a note if that leaves some out.
+
+    Raises:
+        ProtocolError: there is none.
+    """
+    keyed = {label: frame.set_index(["image", "direction", "strength"]) for label, frame in frames.items()}
+    done = [{*frame.index[frame["status"] == "ok"]} for frame in keyed.values()]
+    shared, every = set.intersection(*done), set.union(*({*frame.index} for frame in keyed.values()))
+    if not shared:
+        raise ProtocolError("no edit is reached by all rows.")
+    kept = {label: frame[frame.index.isin(shared)].reset_index() for label, frame in keyed.items()}
+    told = f"On the {len(shared):,} of {len(every):,} edits that all rows reach."
+    return kept, (told,) if len(shared) < len(every) else ()
+
+
 def fair_table(rows: Sequence[Row]) -> Table:
     """Rows of calibrated edits at equal change; differences are from the first row, image by image.
 
