@@ -26,10 +26,17 @@ Cli = Callable[..., Any]
 class Known:
     """An editor whose pictures change by a known function of the step; counts how many it makes."""
 
-    def __init__(self, function: Callable[[float], float], amounts: list[float], limit: float = 6.0) -> None:
-        edit = Edit("smile", (Direction("smile", "w", torch.ones(1, 4)),))
+    def __init__(
+        self,
+        function: Callable[[float], float],
+        amounts: list[float],
+        limit: float = 6.0,
+        own: tuple[float, float] | None = None,
+        beyond: bool = False,
+    ) -> None:
+        edit = Edit("smile", (Direction("smile", "w", torch.ones(1, 4), range=own),))
         pairs = [(edit, amount) for amount in amounts]
-        self.plan = SimpleNamespace(pairs=lambda: iter(pairs), limit=limit, tolerance=0.02)
+        self.plan = SimpleNamespace(pairs=lambda: iter(pairs), limit=limit, tolerance=0.02, beyond=beyond)
         self.function, self.num = function, 0
 
     def pictures(self, items: list[Item]) -> list[float]:
@@ -67,6 +74,17 @@ def test_what_is_not_reached_says_how_far_it_came():
     assert search.found is None
     assert search.reason == "not reached: at most 0.6, at step 6 of 6"
     assert nothing.found == 0.0
+
+
+def test_the_calibrated_range_ends_the_search_unless_it_may_go_beyond():
+    """.9 is at step 9, the range ends at 2 and -1, the limit is 10."""
+    for beyond in (False, True):
+        up, down = searched(Known(lambda s: 0.1 * s, [0.9, -0.9], limit=10, own=(-1.0, 2.0), beyond=beyond))
+        if beyond:
+            assert (up.found, down.found) == (pytest.approx(9, rel=0.03), pytest.approx(-9, rel=0.03))
+        else:
+            assert up.reason == "not reached: at most 0.2, at step 2 of 2"
+            assert down.reason == "not reached: at most 0.1, at step -1 of -1"
 
 
 def test_a_change_that_falls_back_is_noticed():
