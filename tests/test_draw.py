@@ -85,6 +85,27 @@ def test_figures_of_edits(lab, capsys):
     assert "error: --strengths 3: age has -1, 0, 1." in capsys.readouterr().err
 
 
+def test_edits_are_shown_at_the_strengths_whose_pictures_were_kept(lab):
+    """Kept at -1 and 1 in both rows, at 0 in one; without any, the figure says how to keep them."""
+    from zinv.draw import _fitting
+    from zinv.stage import Stage, Wishes
+    from zinv.tables import find_rows
+
+    write_edits()
+    assert _fitting(Stage(find_rows(["lab"]), Wishes())) == ["reconstructions", "identity", "forest", "frontier"]
+    assert main(["figure", "edits", "lab", "--output", "lacking", "--pick", "first:1"]) == 0
+    words = "6 edited pictures were not kept; direction.keep=STRENGTHS keeps those of a run."
+    assert caption("lacking/edits-age.txt").endswith(words)
+    for place, strengths in ((0, ("-1", "0", "1")), (1, ("-1", "1"))):
+        for image in (run_of(place) / "images").iterdir():
+            folder = image / "edits" / "bbbbbbbb" / "age"
+            folder.mkdir(parents=True)
+            for strength in strengths:
+                Image.new("RGB", (16, 16)).save(folder / f"{strength}.png")
+    assert main(["figure", "edits", "lab", "--output", "kept", "--pick", "first:1"]) == 0
+    assert "not kept" not in caption("kept/edits-age.txt")
+
+
 def test_calibrated_edits_are_shown_where_all_rows_reach_them(lab):
     """Four images at -1, 0 and 1, of which one row fails at 1 everywhere; the change is no step."""
     write_edits(amount="attribute", failing=1.0)
