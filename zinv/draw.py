@@ -186,9 +186,17 @@ def z_against_w(rows: Mapping[str, Row]) -> dict[str, tuple[Row, Row]]:
         space = str(row.setting("space"))
         if space in SPACES:
             found.setdefault(label.replace(space, "·"), {})[space] = row
-    names = {"·": "plain", "F/·": "F"}
     both = {label: own for label, own in found.items() if {*own} == {*SPACES}}
-    return {names.get(label, label.replace("·", "").strip()): (own["Z+"], own["W+"]) for label, own in both.items()}
+    return {_method(label): (own["Z+"], own["W+"]) for label, own in both.items()}
+
+
+def _method(label: str) -> str:
+    """A label whose space is a dot, as a method.
+
+    >>> [_method(label) for label in ("·", "F/·", "PTI ·", "F/· .7")]
+    ['plain', 'F', 'PTI', 'F .7']
+    """
+    return "plain" if label == "·" else " ".join(label.replace("/·", "").replace("·", "").split())
 
 
 def _loggers(stage: Stage) -> list[tuple[Run, object]]:
