@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,7 @@ class Side:
         asked: amounts that were to be reached, by the same.
         start: identity of each image's inversion, before any edit.
         control: identity after a random direction that changed the picture as much, by amount.
+        judged: change of the attribute that the second network sees, along the amount's sign, by amount.
     """
 
     label: str
@@ -40,6 +41,7 @@ class Side:
     asked: Mapping[Key, int]
     start: Mapping[str, float]
     control: Mapping[Key, Mapping[float, float]] = field(default_factory=dict)
+    judged: Mapping[Key, Mapping[float, float]] = field(default_factory=dict)
 
     @property
     def reach_rate(self) -> float:
@@ -58,6 +60,7 @@ def make_side(label: str, frame: pd.DataFrame, column: str, start: Mapping[str, 
     """
     reached: dict[Key, dict[float, float]] = {}
     control: dict[Key, dict[float, float]] = {}
+    judged: dict[Key, dict[float, float]] = {}
     asked: dict[Key, int] = {}
     for row in frame[frame["strength"] != 0].to_dict("records"):
         key = (str(row["image"]), str(row["direction"]), row["strength"] > 0)
@@ -67,7 +70,17 @@ def make_side(label: str, frame: pd.DataFrame, column: str, start: Mapping[str, 
             values[abs(row["strength"])] = _or_zero(row[column])
             if not math.isnan(row.get("control_step", math.nan)):
                 control.setdefault(key, {})[abs(row["strength"])] = _or_zero(row[f"control_{column}"])
-    return Side(label, reached, asked, start, control)
+            if not math.isnan(seen := row.get("judge_change", math.nan)):
+                judged.setdefault(key, {})[abs(row["strength"])] = math.copysign(1, row["strength"]) * seen
+    return Side(label, reached, asked, start, control, judged)
+
+
+def alike(sides: Sequence[Side]) -> list[Side]:
+    """The sides, all asked for what any was asked for: what a row has no inversion of, it does not reach."""
+    asked: dict[Key, int] = {}
+    for side in sides:
+        asked |= {key: max(count, asked.get(key, 0)) for key, count in side.asked.items()}
+    return [replace(side, asked=asked) for side in sides]
 
 
 def _or_zero(value: float) -> float:
@@ -96,6 +109,12 @@ def at_common(side: Side, common: Mapping[Key, float]) -> dict[str, float]:
 def control_at_common(side: Side, common: Mapping[Key, float]) -> dict[str, float]:
     """The same of the random directions that changed the pictures as much; of edits without one, nothing."""
     pairs = ((key, side.control.get(key, {}).get(amount)) for key, amount in common.items())
+    return _by_image((key[0], value) for key, value in pairs if value is not None)
+
+
+def judged_at_common(side: Side, common: Mapping[Key, float]) -> dict[str, float]:
+    """The change there that the second network sees, by image; of edits that it has not seen, nothing."""
+    pairs = ((key, side.judged.get(key, {}).get(amount)) for key, amount in common.items())
     return _by_image((key[0], value) for key, value in pairs if value is not None)
 
 
@@ -149,21 +168,25 @@ def fair_table(rows: Sequence[Row]) -> Table:
     if metric is None:
         raise ProtocolError(f"{rows[0].label}: its edits were measured without an identity metric.")
     names = labels(rows)
-    sides = [
-        make_side(name, frame, metric.name, _starts(row, metric))
-        for name, row, (_, frame) in zip(names, rows, found, strict=True)
-    ]
+    sides = alike(
+        [
+            make_side(name, frame, metric.name, _starts(row, metric))
+            for name, row, (_, frame) in zip(names, rows, found, strict=True)
+        ]
+    )
     common = largest_common(sides)
     if not common:
         raise ProtocolError("no change is reached by all rows for any image and direction.")
     first = at_common(sides[0], common)
-    body = [_line(side, common, first if i else None, metric) for i, side in enumerate(sides)]
+    judge = any(side.judged for side in sides)
+    body = [_line(side, common, first if i else None, metric, judge) for i, side in enumerate(sides)]
     heads = (Head("space"), Head("reached"), Head(f"{metric.label} at equal change", arrow(metric)))
     more = (
         Head("difference"),
         Head(f"{metric.label} on the way", arrow(metric)),
         Head("no edit"),
         Head("control"),
+        *([Head("judge")] if judge else []),
         Head("n"),
     )
     return Table((*heads, *more), tuple(body), _notes(rows, sides, common, names[0]))
@@ -186,12 +209,13 @@ def _starts(row: Row, metric: MetricInfo) -> dict[str, float]:
 
 
 def _line(
-    side: Side, common: Mapping[Key, float], first: Mapping[str, float] | None, metric: MetricInfo
+    side: Side, common: Mapping[Key, float], first: Mapping[str, float] | None, metric: MetricInfo, judge: bool
 ) -> tuple[Cell, ...]:
     equal, on_the_way = at_common(side, common), area(side, common)
     difference = [equal[image] - first[image] for image in equal] if first else []
     cells = [_cell(mean_interval(list(values)), metric.digits) for values in (equal.values(), difference)]
-    controls = (on_the_way, unedited(side, common), control_at_common(side, common))
+    controls = [on_the_way, unedited(side, common), control_at_common(side, common)]
+    controls += [judged_at_common(side, common)] if judge else []
     rest = [_cell(mean_interval(list(each.values())), metric.digits) for each in controls]
     return (Cell(side.label, space=True), Cell(f"{side.reach_rate:.1%}"), *cells, *rest, Cell(str(len(equal))))
 
@@ -206,7 +230,7 @@ def _cell(interval: Interval, digits: int) -> Cell:
 def _notes(rows: Sequence[Row], sides: Sequence[Side], common: Mapping[Key, float], first: str) -> tuple[str, ...]:
     edits = rows[0].edits
     assert edits is not None
-    num = len(sides[0].reached)
+    num = len(sides[0].asked)
     lines = [
         rows[0].header.protocol.line,
         edits.line,
@@ -217,5 +241,9 @@ def _notes(rows: Sequence[Row], sides: Sequence[Side], common: Mapping[Key, floa
         "No edit: identity of the inversions. Control: after random directions that change the pictures as much.",
     ]
     if edits.amount == "attribute":
-        lines.append("Changes are those that the network which the steps were calibrated with sees.")
+        asked = float(np.mean([*_by_image((key[0], amount) for key, amount in common.items()).values()]))
+        lines.append(
+            f"Changes, {asked:.3g} on average, are those that the network which the steps were calibrated with sees"
+            + ("; judge: those that the other one sees there." if any(side.judged for side in sides) else ".")
+        )
     return tuple(lines)
