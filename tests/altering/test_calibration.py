@@ -142,7 +142,7 @@ def test_calibrated_edits_of_a_run(cli: Cli, weights: Path, amount: str, column:
 
 def test_rows_of_calibrated_edits_at_equal_change(cli: Cli, weights: Path):
     """Row by row against `at_common` on the files; the label of the first row has no difference."""
-    calibrated = "direction.amount=w direction.strengths=-.2,.1,.3"
+    calibrated = "direction.amount=w direction.strengths=-.2,.1,.3 direction.control=false"
     assert cli(run(calibrated)).status == 0
     assert cli(run(f"{calibrated} space=w")).status == 0
     out = cli("table runs --edits --format md").out
@@ -153,7 +153,7 @@ def test_rows_of_calibrated_edits_at_equal_change(cli: Cli, weights: Path):
         assert f"{sum(pairs) / 2:.4f}" in out
     assert out.count("100.0%") == 2 and "0 of 4 have none" in out
     words = "by steps of the direction, and equal steps are no equal edits"
-    assert cli(run("direction.strengths=1 runs=stepped")).status == 0
+    assert cli(run("direction.strengths=1 direction.control=false runs=stepped")).status == 0
     assert words in cli("table stepped --edits").err
 
 

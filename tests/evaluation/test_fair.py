@@ -13,6 +13,7 @@ from zinv.evaluation.fair import (
     alike,
     area,
     at_common,
+    difference,
     fair_table,
     judged_at_common,
     largest_common,
@@ -55,6 +56,14 @@ def test_rows_meet_at_the_largest_change_that_both_reach():
     assert (a.reach_rate, b.reach_rate) == (1.0, pytest.approx(4 / 6))
     assert at_common(a, common) == {"ada": 0.9, "ben": pytest.approx((0.0 + 0.5) / 2)}  # no face: 0
     assert at_common(b, common) == {"ada": 0.7, "ben": pytest.approx((0.2 + 0.6) / 2)}
+
+
+def test_a_difference_is_taken_where_the_two_rows_meet():
+    """Whatever a third one reaches: Ada at .5, Ben at 1 (no face in A: 0) and at -.5."""
+    a, b = make_side("A", A, "identity", START), make_side("B", B, "identity", START)
+    expected = {"ada": 0.9 - 0.7, "ben": (0.0 + 0.5) / 2 - (0.2 + 0.6) / 2}
+    assert difference(a, b) == pytest.approx(expected)
+    assert difference(b, a) == pytest.approx({image: -value for image, value in expected.items()})
 
 
 def test_what_has_no_inversion_is_not_reached():

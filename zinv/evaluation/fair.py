@@ -112,6 +112,19 @@ def control_at_common(side: Side, common: Mapping[Key, float]) -> dict[str, floa
     return _by_image((key[0], value) for key, value in pairs if value is not None)
 
 
+def difference(side: Side, other: Side) -> dict[str, float]:
+    """How much more identity a side keeps than another, by image, at the largest change that these two reach.
+
+    >>> a = Side("a", {("ada", "smile", True): {0.5: 0.75, 1.0: 0.25}}, {}, {})
+    >>> b = Side("b", {("ada", "smile", True): {0.5: 0.5}}, {}, {})
+    >>> difference(a, b)
+    {'ada': 0.25}
+    """
+    common = largest_common([side, other])
+    one, two = at_common(side, common), at_common(other, common)
+    return {image: one[image] - two[image] for image in one}
+
+
 def judged_at_common(side: Side, common: Mapping[Key, float]) -> dict[str, float]:
     """The change there that the second network sees, by image; of edits that it has not seen, nothing."""
     pairs = ((key, side.judged.get(key, {}).get(amount)) for key, amount in common.items())
@@ -175,14 +188,14 @@ def fair_table(rows: Sequence[Row]) -> Table:
         ]
     )
     common = largest_common(sides)
-    if not common:
-        raise ProtocolError("no change is reached by all rows for any image and direction.")
-    first = at_common(sides[0], common)
+    if not any(largest_common([sides[0], side]) for side in sides[1:] or sides):
+        raise ProtocolError("no change is reached by two rows for any image and direction.")
     judge = any(side.judged for side in sides)
-    body = [_line(side, common, first if i else None, metric, judge) for i, side in enumerate(sides)]
+    body = [_line(side, common, sides[0] if i else None, metric, judge) for i, side in enumerate(sides)]
     heads = (Head("space"), Head("reached"), Head(f"{metric.label} at equal change", arrow(metric)))
     more = (
         Head("difference"),
+        Head("its n"),
         Head(f"{metric.label} on the way", arrow(metric)),
         Head("no edit"),
         Head("control"),
@@ -209,11 +222,12 @@ def _starts(row: Row, metric: MetricInfo) -> dict[str, float]:
 
 
 def _line(
-    side: Side, common: Mapping[Key, float], first: Mapping[str, float] | None, metric: MetricInfo, judge: bool
+    side: Side, common: Mapping[Key, float], first: Side | None, metric: MetricInfo, judge: bool
 ) -> tuple[Cell, ...]:
     equal, on_the_way = at_common(side, common), area(side, common)
-    difference = [equal[image] - first[image] for image in equal] if first else []
-    cells = [_cell(mean_interval(list(values)), metric.digits) for values in (equal.values(), difference)]
+    apart = [*difference(side, first).values()] if first else []
+    cells = [_cell(mean_interval(values), metric.digits) for values in ([*equal.values()], apart)]
+    cells.append(Cell(str(len(apart)) if first else "–"))
     controls = [on_the_way, unedited(side, common), control_at_common(side, common)]
     controls += [judged_at_common(side, common)] if judge else []
     rest = [_cell(mean_interval(list(each.values())), metric.digits) for each in controls]
@@ -237,13 +251,14 @@ def _notes(rows: Sequence[Row], sides: Sequence[Side], common: Mapping[Key, floa
         f"At equal change: for each image, direction and sign the largest change that all rows reach; "
         f"{num - len(common)} of {num} have none. Mean over images of their means ± half of its 95 % t-interval; "
         "a missing face scores 0.",
-        f"On the way: mean identity from no change to that one. Differences are from {first}, image by image.",
+        "On the way: mean identity from no change to that one.",
+        f"Differences are from {first}, image by image, at the largest change that it and the row reach.",
         "No edit: identity of the inversions. Control: after random directions that change the pictures as much.",
     ]
-    if edits.amount == "attribute":
-        asked = float(np.mean([*_by_image((key[0], amount) for key, amount in common.items()).values()]))
-        lines.append(
-            f"Changes, {asked:.3g} on average, are those that the network which the steps were calibrated with sees"
-            + ("; judge: those that the other one sees there." if any(side.judged for side in sides) else ".")
-        )
+    if common:
+        mean = float(np.mean([*_by_image((key[0], amount) for key, amount in common.items()).values()]))
+        by = " by the network that the steps were calibrated with" if edits.amount == "attribute" else ""
+        lines.append(f"Equal change is {mean:.3g} on average{by}.")
+    if any(side.judged for side in sides):
+        lines.append("Judge: the change of the attribute there that the other network sees.")
     return tuple(lines)
