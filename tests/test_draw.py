@@ -69,6 +69,18 @@ def test_the_pictures_picked_are_those_with_the_worst_difference(lab):
     assert stage.picked()[0] == [(z - w).idxmax(), (z - w).idxmin()]
 
 
+def test_the_metrics_of_a_figure_are_those_of_the_experiments_table(lab):
+    from zinv.stage import Stage, Wishes
+    from zinv.tables import find_rows
+
+    names = [metric.name for metric in Stage(find_rows(["lab"]), Wishes()).metrics()]
+    with Path("experiments/lab/experiment.yaml").open("a") as file:
+        file.write("table: {columns: [ssim, edited_identity, mse]}\n")
+    shown = [metric.name for metric in Stage(find_rows(["lab"]), Wishes()).metrics()]
+    asked = [metric.name for metric in Stage(find_rows(["lab"]), Wishes(metric="psnr")).metrics()]
+    assert (names, shown, asked) == (["mse", "psnr", "ssim"], ["ssim", "mse"], ["psnr"])
+
+
 def test_forest_and_default_kinds(lab):
     assert main(["figure", "lab", "--metric", "mse,ssim", "--output", "out"]) == 0
     assert {path.name for path in Path("out").glob("*.png")} == {"forest.png", "reconstructions.png"}
