@@ -18,7 +18,7 @@ from zinv.editing import direction as directions
 from zinv.editing.direction import Direction
 from zinv.editing.edits import Edit
 from zinv.evaluation.edits import read_edits
-from zinv.generators.toy import toy_stylegan2
+from zinv.generators.toy import toy_stylegan1, toy_stylegan2
 
 Cli = Callable[..., Any]
 
@@ -160,6 +160,13 @@ def test_rows_of_calibrated_edits_at_equal_change(cli: Cli, weights: Path):
 def test_codes_of_s_have_no_w(cli: Cli, weights: Path):
     said = cli(run("space=s direction.names=[b8.conv0:3] direction.amount=w"))
     assert said.err == "error: direction.amount=w: codes of S have no w. Choose from: step, attribute, image.\n"
+
+
+def test_a_w_a_layer_has_no_one_unit(cli: Cli, weights: Path):
+    toy = toy_stylegan1(w_per_layer=True)
+    directions.save(weights / "layers.safetensors", [Direction("smile", "w", torch.ones(1, toy.w_dim), toy.sha256)])
+    line = run("direction.amount=w").replace("generator=toy ", "generator=toy_stylegan1 generator.w_per_layer=true ")
+    assert cli(line).err.startswith("error: direction.amount=w: this generator has a w a layer")
 
 
 def test_a_direction_of_no_attribute_has_no_attribute_to_reach(cli: Cli, weights: Path):

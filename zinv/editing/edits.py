@@ -219,10 +219,10 @@ class Edits:
             edits, self.strengths, self.amount, self.rule, self.limit, self.tolerance, first, judge, networks,
             self.batch_size, self.keep, self.control, load_features(self.kid) if self.kid else None, self.beyond,
         )  # fmt: skip
-        self._check(plan, space)
+        self._check(plan, space, generator)
         return plan
 
-    def _check(self, plan: Plan, space: LatentSpace) -> None:
+    def _check(self, plan: Plan, space: LatentSpace, generator: Generator) -> None:
         for edit in plan.edits:
             if self.amount == "attribute":
                 _check_attribute(edit, plan.attributes)
@@ -230,6 +230,11 @@ class Edits:
                 _check_range(edit, self.strengths)
         if self.amount == "w" and space.coordinates == "s":
             raise ConfigError("direction.amount=w: codes of S have no w. Choose from: step, attribute, image.")
+        if self.amount == "w" and generator.w_per_layer:
+            raise ConfigError(
+                "direction.amount=w: this generator has a w a layer, and no one spread of them. "
+                "Choose from: step, attribute, image."
+            )
 
 
 def _told(edit: Edit) -> str:
