@@ -14,6 +14,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -78,20 +80,32 @@ def measure(header: EditHeader, frame: pd.DataFrame) -> dict[str, object]:
     return {"edits": header.edits.line, "directions": found}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, nargs="+", help="folders that hold runs")
-    parser.add_argument("--output", type=Path, default=HERE / "results" / "directions.json")
-    given = parser.parse_args()
-    found: dict[str, object] = {}
-    for file in sorted(path for folder in given.runs for path in folder.glob("**/edits.csv")):
+def collect(folders: Sequence[Path]) -> dict[str, dict[str, object]]:
+    """The numbers of each run by its label; of runs that share one, as a row and its rerun, each by its digits too."""
+    found: dict[str, dict[str, object]] = {}
+    several: list[tuple[str, EditHeader, pd.DataFrame]] = []
+    for file in sorted({path for folder in folders for path in folder.glob("**/edits.csv")}):
         header, frame = read_edits(file)
         label = str(header.settings.get("name") or header.settings.get("label"))
         if "judge_change" not in frame or header.edits.amount != "step":
             print(f"{label}: no edits by steps with a judge.", file=sys.stderr)
             continue
-        numbers = measure(header, frame)
-        found[label] = {"run": header.run, "num_steps": header.settings.get("num_steps"), **numbers}
+        several.append((label, header, frame))
+    count = Counter(label for label, _, _ in several)
+    for label, header, frame in several:
+        key = f"{label} {header.run[-8:]}" if count[label] > 1 else label
+        settings = {name: header.settings.get(name) for name in ("num_steps", "seed")}
+        found[key] = {"run": header.run, **settings, **measure(header, frame)}
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+", help="folders that hold runs")
+    parser.add_argument("--output", type=Path, default=HERE / "results" / "directions.json")
+    given = parser.parse_args()
+    found = collect(given.runs)
+    for label, numbers in found.items():
         for direction, values in numbers["directions"].items():  # type: ignore[attr-defined]
             held = "held" if values["steady"] >= WANTED else "not held"
             words = f"{values['steady']:.0%} of {values['images']} images at {STEADY} or more ({held})"

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import account  # noqa: E402
 import curves  # noqa: E402
+import editing  # noqa: E402
 import fast  # noqa: E402
 import plain  # noqa: E402
 import step  # noqa: E402
@@ -95,3 +96,16 @@ def test_where_a_curve_reaches_its_reference():
     assert [line["percent"] for line in table] == ["103.333", "0.133333", "-10"]
     assert curves.reached(table) == "step 10, 5 s"
     assert curves.reached(table[:1]) == "not reached"
+
+
+def test_edits_are_counted_and_timed(capsys: pytest.CaptureFixture[str]):
+    """Two images of the toy, a channel of S, three strengths; controls cost pictures and count as no edits."""
+    run = "generator=toy data=toy space=s method.num_steps=1 protocol=demo trainer=cpu"
+    edits = "direction=smile direction.names=[b8.conv0:3] direction.strengths=-1,0,1 direction.batch_size=4"
+    assert editing.main(["--num", "2", *run.split(), *edits.split()]) == 0
+    found = json.loads(capsys.readouterr().out)
+    for name in ("without_controls", "with_controls"):
+        made = found[name]
+        assert made["edits"] == 6 and made["per_second"] == pytest.approx(6 / made["seconds"])
+        assert made["peak_bytes"] > 1e7
+    assert found["synthesis_per_second"] > found["without_controls"]["per_second"] and found["batch_size"] == 4

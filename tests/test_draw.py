@@ -69,6 +69,18 @@ def test_the_pictures_picked_are_those_with_the_worst_difference(lab):
     assert stage.picked()[0] == [(z - w).idxmax(), (z - w).idxmin()]
 
 
+def test_the_metrics_of_a_figure_are_those_of_the_experiments_table(lab):
+    from zinv.stage import Stage, Wishes
+    from zinv.tables import find_rows
+
+    names = [metric.name for metric in Stage(find_rows(["lab"]), Wishes()).metrics()]
+    with Path("experiments/lab/experiment.yaml").open("a") as file:
+        file.write("table: {columns: [ssim, edited_identity, mse]}\n")
+    shown = [metric.name for metric in Stage(find_rows(["lab"]), Wishes()).metrics()]
+    asked = [metric.name for metric in Stage(find_rows(["lab"]), Wishes(metric="psnr")).metrics()]
+    assert (names, shown, asked) == (["mse", "psnr", "ssim"], ["ssim", "mse"], ["psnr"])
+
+
 def test_forest_and_default_kinds(lab):
     assert main(["figure", "lab", "--metric", "mse,ssim", "--output", "out"]) == 0
     assert {path.name for path in Path("out").glob("*.png")} == {"forest.png", "reconstructions.png"}
@@ -83,6 +95,40 @@ def test_figures_of_edits(lab, capsys):
     assert "identity against the step" in caption("figures/lab/identity-step.txt")
     assert main(["figure", "edits", "lab", "--strengths", "3"]) == 2
     assert "error: --strengths 3: age has -1, 0, 1." in capsys.readouterr().err
+
+
+def test_edits_are_shown_at_the_strengths_whose_pictures_were_kept(lab):
+    """Kept at -1 and 1 in both rows, at 0 in one; without any, the figure says how to keep them."""
+    from zinv.draw import _fitting
+    from zinv.stage import Stage, Wishes
+    from zinv.tables import find_rows
+
+    write_edits()
+    assert _fitting(Stage(find_rows(["lab"]), Wishes())) == ["reconstructions", "identity", "forest", "frontier"]
+    assert main(["figure", "edits", "lab", "--output", "lacking", "--pick", "first:1"]) == 0
+    words = "6 edited pictures were not kept; direction.keep=STRENGTHS keeps those of a run."
+    assert caption("lacking/edits-age.txt").endswith(words)
+    for place, strengths in ((0, ("-1", "0", "1")), (1, ("-1", "1"))):
+        for image in (run_of(place) / "images").iterdir():
+            folder = image / "edits" / "bbbbbbbb" / "age"
+            folder.mkdir(parents=True)
+            for strength in strengths:
+                Image.new("RGB", (16, 16)).save(folder / f"{strength}.png")
+    assert main(["figure", "edits", "lab", "--output", "kept", "--pick", "first:1"]) == 0
+    assert "not kept" not in caption("kept/edits-age.txt")
+
+
+def test_calibrated_edits_are_shown_where_all_rows_reach_them(lab):
+    """Four images at -1, 0 and 1, of which one row fails at 1 everywhere; the change is no step."""
+    write_edits(amount="attribute", failing=1.0)
+    assert main(["figure", "identity", "frontier", "lab"]) == 0
+    assert {path.stem for path in Path("figures/lab").glob("*.png")} == {
+        *("identity-asked", "identity-change", "frontier")
+    }
+    for name in ("identity-asked", "identity-change", "frontier"):
+        assert "On the 8 of 12 edits that all rows reach." in caption(f"figures/lab/{name}.txt")
+    words = "identity against the change asked for (change of its attribute, by the first network), n = 4 images"
+    assert words in caption("figures/lab/identity-asked.txt")
 
 
 def test_other_edits_cannot_share_a_figure(lab, capsys):
@@ -155,19 +201,21 @@ def run_of(place):
     return run_folder(compose(expand(find_experiment("lab"))[place]))
 
 
-def write_edits(protocols=("a1" * 4, "a1" * 4)):
+def write_edits(protocols=("a1" * 4, "a1" * 4), amount="step", failing=None):
     """An edits.csv of made-up numbers in both runs, as editing writes it."""
     identity = {"name": "identity", "label": "identity", "higher_is_better": True, "network": None, "digits": 4}
     for place, protocol in enumerate(protocols):
         run = run_of(place)
         info = {
-            **{"line": "edits", "asks": "a" * 8, "digest": "b" * 8, "amount": "step", "directions": ["age"]},
+            **{"line": "edits", "asks": "a" * 8, "digest": "b" * 8, "amount": amount, "directions": ["age"]},
             **{"strengths": [-1.0, 0.0, 1.0], "protocol": protocol, "identity": [identity]},
         }
         header = {"run": "r", "commit": "", "settings": {}, "edits": info, "images": 4, "edited": 4, "missing": {}}
         images = sorted(path.name for path in (run / "images").iterdir())
         rows = [
-            (name, "age", x, x, "ok", 0.9 - 0.1 * x * x, x / 2, "", "") for name in images for x in (-1.0, 0.0, 1.0)
+            (name, "age", x, x, "failed" if place and x == failing else "ok", 0.9 - 0.1 * x * x, x / 2, "", "")
+            for name in images
+            for x in (-1.0, 0.0, 1.0)
         ]
         columns = ["image", "direction", "strength", "step", "status", "identity", "judge_change", "note", "reason"]
         lines = ["# zinv edits 1", *(f"# {key}: {json.dumps(value)}" for key, value in header.items())]

@@ -11,8 +11,10 @@ import pandas as pd
 from torch import Tensor
 
 from zinv.config import build, experiment_names
+from zinv.editing.edits import UNITS
 from zinv.errors import ConfigError, DataError, ProtocolError, StoreError, suggest
-from zinv.evaluation.edits import per_image, read_edits
+from zinv.evaluation.edits import EditInfo, per_image, picture_path, read_edits
+from zinv.evaluation.fair import reached_by_all
 from zinv.evaluation.figures import target
 from zinv.evaluation.records import MetricInfo
 from zinv.evaluation.report import report_figure
@@ -33,6 +35,9 @@ from zinv.tables import find_rows
 NUM_STRENGTHS: Final = 5
 BAND: Final = "Light lines: images; deep lines: means, with 95 % bootstrap intervals over images."
 SPACES: Final = ("Z+", "W+")
+STEP: Final = ("step", "step", "the step of the edit")
+ASKED: Final = ("asked", "change asked for", "the change asked for ({})")
+"""Of a curve: its file's name, its axis, what the caption calls that."""
 
 
 def figure(words: Sequence[str], wishes: Wishes, output: str | None = None) -> int:
@@ -83,36 +88,43 @@ def reconstructions(stage: Stage) -> list[Drawing]:
 
 def edit_grids(stage: Stage) -> list[Drawing]:
     """For each direction: target, inversion and edits at chosen strengths, a line for each image and row."""
-    metric, frames = _edits(stage)
+    infos, metric, frames = _edits(stage)
     images, rule = stage.picked("worst:1,median:1,best:1")
     drawings = []
     for direction in _directions(frames):
-        strengths = _strengths(stage, frames, direction)
+        strengths = _strengths(stage, infos, frames, direction)
         heads = ["target", "inversion", *(_signed(x) for x in strengths)]
-        lines = _edit_lines(stage, frames, metric, direction, strengths, images)
+        lines = _edit_lines(stage, infos, frames, metric, direction, strengths, images)
         whole = [
-            picture_grid(_edit_lines(stage, frames, metric, direction, strengths, [name]), heads)
+            picture_grid(_edit_lines(stage, infos, frames, metric, direction, strengths, [name]), heads)
             for name in stage.images
         ]
+        notes = (*stage.notes, *_not_kept(lines))
         caption = f"Edits along {direction}; {metric.label} under each. {rule} {stage.protocol}"
-        drawn = picture_grid(lines, heads, stage.notes)
-        drawings.append(Drawing(f"edits-{direction}", drawn, caption, stage.notes, whole))
+        drawn = picture_grid(lines, heads, notes)
+        drawings.append(Drawing(f"edits-{direction}", drawn, caption, notes, whole))
     return drawings
 
 
 def identity_curves(stage: Stage) -> list[Drawing]:
-    """Identity against the step, and against the change that was achieved where that was measured."""
-    metric, frames = _edits(stage)
-    frames = {label: frame[frame["status"] == "ok"].fillna({metric.name: 0.0}) for label, frame in frames.items()}
-    n = f"n = {len(stage.images)} images; a missing face scores 0. {BAND} {stage.protocol}"
-    step = edit_curves(frames, "strength", metric.name, ("step", metric.label), stage.notes)
-    drawings = [Drawing("identity-step", step, f"{metric.label} against the step of the edit, {n}", stage.notes)]
+    """Identity against the step, or the change asked for; and against the change achieved where that was measured."""
+    infos, metric, every = _edits(stage)
+    frames, told = reached_by_all(every)
+    frames = {label: frame.fillna({metric.name: 0.0}) for label, frame in frames.items()}
+    notes = (*stage.notes, *told)
+    num = next(iter(frames.values()))["image"].nunique()
+    n = f"n = {num} images; a missing face scores 0. {BAND} {stage.protocol}"
+    amount = next(iter(infos.values())).amount
+    name, across, words = STEP if amount == "step" else ASKED
+    words = words.format(UNITS[amount])
+    asked = edit_curves(frames, "strength", metric.name, (across, metric.label), notes)
+    drawings = [Drawing(f"identity-{name}", asked, f"{metric.label} against {words}, {n}", notes)]
     achieved = next((name for name in edits.CHANGE if all(name in frame for frame in frames.values())), None)
     if achieved:
-        words = f"change of the attribute{' (judge)' if achieved == 'judge_change' else ''}"
-        drawn = edit_curves(frames, achieved, metric.name, (words, metric.label), stage.notes)
-        caption = f"{metric.label} against {words}, means by step, {n}"
-        drawings.append(Drawing("identity-change", drawn, caption, stage.notes))
+        change = f"change of the attribute{' (judge)' if achieved == 'judge_change' else ''}"
+        drawn = edit_curves(frames, achieved, metric.name, (change, metric.label), notes)
+        caption = f"{metric.label} against {change}, means by {across}, {n}"
+        drawings.append(Drawing("identity-change", drawn, caption, notes))
     return drawings
 
 
@@ -136,8 +148,9 @@ def forest_plot(stage: Stage) -> list[Drawing]:
 
 def trade_off(stage: Stage) -> list[Drawing]:
     """Reconstruction against identity after edits; runs of one label that differ in steps or a weight are a curve."""
-    (identity, frames), metric = _edits(stage), stage.metrics()[0]
-    points = []
+    (_, identity, every), metric = _edits(stage), stage.metrics()[0]
+    frames, told = reached_by_all(every)
+    points, notes = [], (*stage.notes, *told)
     for own in _of_one_label(stage).values():
         for name, curve, order in curves_of(own):
             row, after = stage.rows[name], mean_interval(per_image(frames[name], identity.name))
@@ -149,7 +162,7 @@ def trade_off(stage: Stage) -> list[Drawing]:
         f"images with 95 % t-intervals; each image's edits are averaged first, a missing face as 0. Along a line one "
         f"setting differs, the others being those of most runs. {stage.protocol}"
     )
-    return [Drawing("frontier", frontier(points, axes, stage.notes), caption, stage.notes)]
+    return [Drawing("frontier", frontier(points, axes, notes), caption, notes)]
 
 
 def mask_grids(stage: Stage) -> list[Drawing]:
@@ -173,9 +186,17 @@ def z_against_w(rows: Mapping[str, Row]) -> dict[str, tuple[Row, Row]]:
         space = str(row.setting("space"))
         if space in SPACES:
             found.setdefault(label.replace(space, "·"), {})[space] = row
-    names = {"·": "plain", "F/·": "F"}
     both = {label: own for label, own in found.items() if {*own} == {*SPACES}}
-    return {names.get(label, label.replace("·", "").strip()): (own["Z+"], own["W+"]) for label, own in both.items()}
+    return {_method(label): (own["Z+"], own["W+"]) for label, own in both.items()}
+
+
+def _method(label: str) -> str:
+    """A label whose space is a dot, as a method.
+
+    >>> [_method(label) for label in ("·", "F/·", "PTI ·", "F/· .7")]
+    ['plain', 'F', 'PTI', 'F .7']
+    """
+    return "plain" if label == "·" else " ".join(label.replace("/·", "").replace("·", "").split())
 
 
 def _loggers(stage: Stage) -> list[tuple[Run, object]]:
@@ -185,9 +206,11 @@ def _loggers(stage: Stage) -> list[tuple[Run, object]]:
 
 def _fitting(stage: Stage) -> list[str]:
     """The figures that these rows have something for."""
-    edited = any((row.folder / "edits.csv").is_file() for row in stage.rows.values() if row.folder)
+    folders = [row.folder for row in stage.rows.values() if row.folder]
+    edited = any((folder / "edits.csv").is_file() for folder in folders)
+    kept = any(any(folder.glob(f"images/{name}/edits/*/*/*.png")) for folder in folders for name in stage.images[:1])
     masked = any(_mask_lines(stage, label, row, stage.images[:1]) for label, row in stage.rows.items())
-    needed = {"forest": bool(z_against_w(stage.rows)), "masks": masked, "reconstructions": True}
+    needed = {"forest": bool(z_against_w(stage.rows)), "masks": masked, "reconstructions": True, "edits": kept}
     return [kind for kind in KINDS if needed.get(kind, edited)]
 
 
@@ -212,8 +235,8 @@ def _line(stage: Stage, label: str, names: Sequence[str], metric: MetricInfo) ->
     return Line(label, [run.read(name).reconstruction for name in names], values)
 
 
-def _edits(stage: Stage) -> tuple[MetricInfo, dict[str, pd.DataFrame]]:
-    """The metric of identity, or the one asked for, and the edits of the rows' images by label.
+def _edits(stage: Stage) -> tuple[dict[str, EditInfo], MetricInfo, dict[str, pd.DataFrame]]:
+    """What edits they are, by label; the metric of identity or the one asked for; edits of the rows' images by label.
 
     Raises:
         StoreError: a row has none.
@@ -232,15 +255,17 @@ def _edits(stage: Stage) -> tuple[MetricInfo, dict[str, pd.DataFrame]]:
     frames = {label: frame[frame["image"].isin(stage.images)] for label, (_, frame) in found.items()}
     known = {metric.name: metric for metric in info.identity}
     asked = stage.wishes.metric
-    return known[asked] if asked in known else info.identity[0], frames
+    return infos, known[asked] if asked in known else info.identity[0], frames
 
 
 def _directions(frames: Mapping[str, pd.DataFrame]) -> list[str]:
     return list(dict.fromkeys(str(name) for frame in frames.values() for name in frame["direction"]))
 
 
-def _strengths(stage: Stage, frames: Mapping[str, pd.DataFrame], direction: str) -> list[float]:
-    """Those asked for, or a few evenly among those that every row has.
+def _strengths(
+    stage: Stage, infos: Mapping[str, EditInfo], frames: Mapping[str, pd.DataFrame], direction: str
+) -> list[float]:
+    """Those asked for, or a few evenly among those that every row has and, if there are any, has pictures of.
 
     Raises:
         ConfigError: one that was asked for is not there.
@@ -248,6 +273,10 @@ def _strengths(stage: Stage, frames: Mapping[str, pd.DataFrame], direction: str)
     own = [{*map(float, frame[frame["direction"] == direction]["strength"])} for frame in frames.values()]
     there = sorted(set.intersection(*own))
     if stage.wishes.strengths is None:
+        first = [(stage.run(stage.rows[label]).path, info) for label, info in infos.items()]
+        there = [
+            x for x in there if all(picture_path(*of, stage.images[0], direction, x).is_file() for of in first)
+        ] or there
         places = np.linspace(0, len(there) - 1, min(NUM_STRENGTHS, len(there))).round().astype(int)
         return [there[i] for i in places]
     try:
@@ -262,6 +291,7 @@ def _strengths(stage: Stage, frames: Mapping[str, pd.DataFrame], direction: str)
 
 def _edit_lines(
     stage: Stage,
+    infos: Mapping[str, EditInfo],
     frames: Mapping[str, pd.DataFrame],
     metric: MetricInfo,
     direction: str,
@@ -269,7 +299,6 @@ def _edit_lines(
     images: Sequence[str],
 ) -> list[Line]:
     lines = []
-    infos = {label: read_edits(stage.run(stage.rows[label]).path)[0].edits for label in frames}
     for name in images:
         (shown,) = _targets(stage, [name])
         for label, frame in frames.items():
@@ -278,6 +307,13 @@ def _edit_lines(
             pictures = [edits.edited_picture(run.path, infos[label], name, direction, x) for x in strengths]
             lines.append(Line(label, [shown, run.read(name).reconstruction, *pictures], ["", "", *values]))
     return lines
+
+
+def _not_kept(lines: Sequence[Line]) -> tuple[str, ...]:
+    """A note if there are edits without a picture."""
+    pairs = ((picture, value) for line in lines for picture, value in zip(line.pictures, line.values, strict=True))
+    num = sum(picture is None and value != "" for picture, value in pairs)
+    return (f"{num} edited pictures were not kept; direction.keep=STRENGTHS keeps those of a run.",) if num else ()
 
 
 def _signed(strength: float) -> str:

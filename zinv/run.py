@@ -27,7 +27,7 @@ from zinv.editing.moves import Move
 from zinv.errors import ConfigError, DataError, StoreError
 from zinv.evaluation import provenance
 from zinv.evaluation.claims import Claims
-from zinv.evaluation.edits import merge_edits
+from zinv.evaluation.edits import TABLES, merge_edits
 from zinv.evaluation.formats import to_terminal
 from zinv.evaluation.layers import layer_sheet
 from zinv.evaluation.records import ProtocolInfo
@@ -254,7 +254,9 @@ def finish(path: Path, parts: Parts, group: str | None, ids: Sequence[str]) -> i
         return 1 if run.failed() & set(ids) else 0
     records = merge_records(run, info, parts.source.ids)
     if parts.plan:
-        merge_edits(run, edit_info(parts.plan, parts.protocol), parts.source.ids)
+        edits = merge_edits(run, edit_info(parts.plan, parts.protocol), parts.source.ids)
+        if len(others := [*(path / TABLES).glob("*.csv")]) > 1:
+            print(f"{edits}: the edits asked for now, one of {len(others)} kinds in {path / TABLES}.")
     finished, failed = run.finished(), sorted(run.failed() & set(ids))
     if finished & set(ids):
         print(to_terminal(make_table([Row.read(records)])))

@@ -82,9 +82,13 @@ class Stage:
         return Run.open(row.folder)
 
     def metrics(self, most: int = MOST_PANELS) -> list[MetricInfo]:
-        """The metrics that were asked for, or the table's first few."""
-        asked = self.wishes.metric.split(",") if self.wishes.metric else None
-        return chosen_metrics(self.first, asked)[:most]
+        """The metrics that were asked for, or the first few of the experiment's table, or of the protocol."""
+        if self.wishes.metric:
+            return chosen_metrics(self.first, self.wishes.metric.split(","))[:most]
+        known = {metric.name for metric in self.first.metrics}
+        columns = self.found.experiment.table.get("columns") if self.found.experiment else None
+        shown = [name for name in columns if name in known] if isinstance(columns, list) else []
+        return chosen_metrics(self.first, shown or None)[:most]
 
     def contrast(self) -> tuple[Contrast, str] | None:
         """The contrast that orders images, with a remark if it was not declared before the runs; None without any."""

@@ -18,7 +18,7 @@ from zinv.editing import direction as directions
 from zinv.editing.direction import Direction
 from zinv.editing.edits import Edit
 from zinv.evaluation.edits import read_edits
-from zinv.generators.toy import toy_stylegan2
+from zinv.generators.toy import toy_stylegan1, toy_stylegan2
 
 Cli = Callable[..., Any]
 
@@ -26,10 +26,17 @@ Cli = Callable[..., Any]
 class Known:
     """An editor whose pictures change by a known function of the step; counts how many it makes."""
 
-    def __init__(self, function: Callable[[float], float], amounts: list[float], limit: float = 6.0) -> None:
-        edit = Edit("smile", (Direction("smile", "w", torch.ones(1, 4)),))
+    def __init__(
+        self,
+        function: Callable[[float], float],
+        amounts: list[float],
+        limit: float = 6.0,
+        own: tuple[float, float] | None = None,
+        beyond: bool = False,
+    ) -> None:
+        edit = Edit("smile", (Direction("smile", "w", torch.ones(1, 4), range=own),))
         pairs = [(edit, amount) for amount in amounts]
-        self.plan = SimpleNamespace(pairs=lambda: iter(pairs), limit=limit, tolerance=0.02)
+        self.plan = SimpleNamespace(pairs=lambda: iter(pairs), limit=limit, tolerance=0.02, beyond=beyond)
         self.function, self.num = function, 0
 
     def pictures(self, items: list[Item]) -> list[float]:
@@ -67,6 +74,17 @@ def test_what_is_not_reached_says_how_far_it_came():
     assert search.found is None
     assert search.reason == "not reached: at most 0.6, at step 6 of 6"
     assert nothing.found == 0.0
+
+
+def test_the_calibrated_range_ends_the_search_unless_it_may_go_beyond():
+    """.9 is at step 9, the range ends at 2 and -1, the limit is 10."""
+    for beyond in (False, True):
+        up, down = searched(Known(lambda s: 0.1 * s, [0.9, -0.9], limit=10, own=(-1.0, 2.0), beyond=beyond))
+        if beyond:
+            assert (up.found, down.found) == (pytest.approx(9, rel=0.03), pytest.approx(-9, rel=0.03))
+        else:
+            assert up.reason == "not reached: at most 0.2, at step 2 of 2"
+            assert down.reason == "not reached: at most 0.1, at step -1 of -1"
 
 
 def test_a_change_that_falls_back_is_noticed():
@@ -124,7 +142,7 @@ def test_calibrated_edits_of_a_run(cli: Cli, weights: Path, amount: str, column:
 
 def test_rows_of_calibrated_edits_at_equal_change(cli: Cli, weights: Path):
     """Row by row against `at_common` on the files; the label of the first row has no difference."""
-    calibrated = "direction.amount=w direction.strengths=-.2,.1,.3"
+    calibrated = "direction.amount=w direction.strengths=-.2,.1,.3 direction.control=false"
     assert cli(run(calibrated)).status == 0
     assert cli(run(f"{calibrated} space=w")).status == 0
     out = cli("table runs --edits --format md").out
@@ -135,13 +153,20 @@ def test_rows_of_calibrated_edits_at_equal_change(cli: Cli, weights: Path):
         assert f"{sum(pairs) / 2:.4f}" in out
     assert out.count("100.0%") == 2 and "0 of 4 have none" in out
     words = "by steps of the direction, and equal steps are no equal edits"
-    assert cli(run("direction.strengths=1 runs=stepped")).status == 0
+    assert cli(run("direction.strengths=1 direction.control=false runs=stepped")).status == 0
     assert words in cli("table stepped --edits").err
 
 
 def test_codes_of_s_have_no_w(cli: Cli, weights: Path):
     said = cli(run("space=s direction.names=[b8.conv0:3] direction.amount=w"))
     assert said.err == "error: direction.amount=w: codes of S have no w. Choose from: step, attribute, image.\n"
+
+
+def test_a_w_a_layer_has_no_one_unit(cli: Cli, weights: Path):
+    toy = toy_stylegan1(w_per_layer=True)
+    directions.save(weights / "layers.safetensors", [Direction("smile", "w", torch.ones(1, toy.w_dim), toy.sha256)])
+    line = run("direction.amount=w").replace("generator=toy ", "generator=toy_stylegan1 generator.w_per_layer=true ")
+    assert cli(line).err.startswith("error: direction.amount=w: this generator has a w a layer")
 
 
 def test_a_direction_of_no_attribute_has_no_attribute_to_reach(cli: Cli, weights: Path):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pandas as pd
 import pytest
+
+from zinv.evaluation.edits import EditHeader, EditInfo
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "directions.py"
 
@@ -41,3 +45,17 @@ def test_shares_changes_and_drift(benchmark: ModuleType):
 def test_what_does_not_move_is_not_steady(benchmark: ModuleType):
     frame = pd.DataFrame({"image": ["ada"] * 3, "strength": [-1.0, 0.0, 1.0], "judge_change": [0.0, 0.0, 0.0]})
     assert benchmark.correlations(frame) == {"ada": 0.0}
+
+
+def test_a_run_and_its_rerun_are_both_there(benchmark: ModuleType, tmp_path: Path):
+    """Two runs of Z+ with other seeds, and one of W+."""
+    for run, label, seed in (("aaaaaaaa", "Z+", 0), ("bbbbbbbb", "Z+", 1), ("cccccccc", "W+", 0)):
+        info = EditInfo("smile", "1", "2", "step", ("smile",), (0.0, 1.0), "3")
+        header = EditHeader(f"toy/{run}", "", {"label": label, "seed": seed}, info, 1, 1)
+        lines = ["# zinv edits 1", *(f"# {key}: {json.dumps(value)}" for key, value in asdict(header).items())]
+        rows = ["image,direction,strength,step,status,judge_change,judge_smile,note,reason"]
+        rows += [f"ada,smile,{x},{x},ok,{x},{x},," for x in (0, 1)]
+        (tmp_path / run).mkdir()
+        (tmp_path / run / "edits.csv").write_text("\n".join([*lines, *rows]) + "\n")
+    found = benchmark.collect([tmp_path])
+    assert {key: entry["seed"] for key, entry in found.items()} == {"Z+ aaaaaaaa": 0, "Z+ bbbbbbbb": 1, "W+": 0}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -48,6 +49,19 @@ def test_what_is_written_is_read_whatever_the_order(run: Run):
     assert (header.edits, header.images, header.edited, header.missing) == (INFO, 3, 2, {"identity": 1})
     assert list(frame["image"]) == ["toy-00000"] * 2 + ["toy-00001"] * 2
     assert frame["identity"].tolist()[:3] == [0.9, 0.1, 0.7] and frame["identity"].isna().tolist()[3]
+
+
+def test_other_edits_of_a_run_keep_their_table(run: Run):
+    """`edits.csv` is of the edits asked for last; the first ones are there still, and come back when asked for."""
+    age = replace(INFO, line="edits 3: age.", asks="3" * 64, digest="4" * 64, directions=("age",))
+    for info in (INFO, age):
+        write_image(run, info, "toy-00000", rows("toy-00000", (0.9, 0.1)))
+        merge_edits(run, info, IDS)
+    assert read_edits(run.path)[0].edits == age
+    kept = {path.name: read_edits(path)[0].edits for path in (run.path / "edits").iterdir()}
+    assert kept == {"22222222.csv": INFO, "44444444.csv": age}
+    merge_edits(run, INFO, IDS)
+    assert read_edits(run.path)[0].edits == INFO
 
 
 def test_pictures_are_kept_before_the_records(run: Run):

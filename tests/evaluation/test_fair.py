@@ -9,7 +9,17 @@ import pytest
 
 from zinv.errors import ProtocolError
 from zinv.evaluation.edits import EditHeader, EditInfo, per_image, summaries
-from zinv.evaluation.fair import area, at_common, fair_table, largest_common, make_side
+from zinv.evaluation.fair import (
+    alike,
+    area,
+    at_common,
+    difference,
+    fair_table,
+    judged_at_common,
+    largest_common,
+    make_side,
+    reached_by_all,
+)
 from zinv.evaluation.records import MetricInfo
 
 COLUMNS = ["image", "direction", "strength", "status", "identity"]
@@ -46,6 +56,42 @@ def test_rows_meet_at_the_largest_change_that_both_reach():
     assert (a.reach_rate, b.reach_rate) == (1.0, pytest.approx(4 / 6))
     assert at_common(a, common) == {"ada": 0.9, "ben": pytest.approx((0.0 + 0.5) / 2)}  # no face: 0
     assert at_common(b, common) == {"ada": 0.7, "ben": pytest.approx((0.2 + 0.6) / 2)}
+
+
+def test_a_difference_is_taken_where_the_two_rows_meet():
+    """Whatever a third one reaches: Ada at .5, Ben at 1 (no face in A: 0) and at -.5."""
+    a, b = make_side("A", A, "identity", START), make_side("B", B, "identity", START)
+    expected = {"ada": 0.9 - 0.7, "ben": (0.0 + 0.5) / 2 - (0.2 + 0.6) / 2}
+    assert difference(a, b) == pytest.approx(expected)
+    assert difference(b, a) == pytest.approx({image: -value for image, value in expected.items()})
+
+
+def test_what_has_no_inversion_is_not_reached():
+    """B has no inversion of Ben, whose three edits it then lacks; Ada's two of three it fails at."""
+    a, b = alike([make_side(name, f, "identity", START) for name, f in (("A", A), ("B", B[B["image"] == "ada"]))])
+    assert (a.reach_rate, b.reach_rate) == (1.0, pytest.approx(1 / 6))
+    assert len(a.asked) == len(b.asked) == 4
+    assert largest_common([a, b]) == {("ada", "smile", True): 0.5}
+
+
+def test_the_judge_says_what_it_sees_at_the_common_change():
+    """Along the sign: a smile less by .4 is a change of .4 towards -.5."""
+    seen = make_side("A", A.assign(judge_change=[0.4, 0.8, -0.4, 0.0, 0.3, float("nan"), 0.1]), "identity", START)
+    common = {("ada", "smile", True): 1.0, ("ada", "smile", False): 0.5, ("ben", "smile", True): 1.0}
+    assert judged_at_common(seen, common) == {"ada": pytest.approx((0.8 + 0.4) / 2)}
+
+
+def test_figures_show_the_edits_that_all_rows_reach():
+    """B fails at two of the six edits; A has a seventh, of strength 0, which B was not asked for."""
+    frames, told = reached_by_all({"A": A, "B": B})
+    edits = [("ada", 0.5), ("ben", 0.5), ("ben", 1.0), ("ben", -0.5)]
+    assert {label: [*zip(f["image"], f["strength"], strict=True)] for label, f in frames.items()} == {
+        "A": edits, "B": edits,
+    }  # fmt: skip
+    assert told == ("On the 4 of 7 edits that all rows reach.",)
+    assert reached_by_all({"A": A})[1] == ()
+    with pytest.raises(ProtocolError, match="no edit is reached by all rows"):
+        reached_by_all({"A": A, "B": B[B["status"] == "failed"]})
 
 
 def test_the_area_is_a_mean_over_the_way():

@@ -47,6 +47,13 @@ def test_bootstrap_is_scipys_bca(pair, statistic):
     assert found.value == statistic(pair[0])
 
 
+@pytest.mark.parametrize("statistic", [np.mean, np.median])
+def test_all_draws_at_once_give_what_one_after_another_gives(pair, statistic):
+    """The second statistic is unknown to zinv, and so is taken of one draw after another."""
+    at_once, each = (bootstrap_interval(pair[0], s, num_resamples=999) for s in (statistic, lambda x: statistic(x)))
+    assert at_once == each
+
+
 def test_bootstrap_falls_back_where_bca_is_undefined():
     found = bootstrap_interval([0.0] * 19 + [1.0], np.median, num_resamples=200)
     assert math.isfinite(found.low) and math.isfinite(found.high)

@@ -28,8 +28,8 @@ def test_as_torch_fidelity(num: int, other: int, largest: int):
 def test_a_set_of_equal_distribution_is_near_0_and_another_is_not():
     rng = np.random.default_rng(1)
     a, b = rng.standard_normal((2, 300, 8))
-    assert abs(kernel_distance(a, b).mean) < 0.02
-    assert kernel_distance(a, b + 1).mean > 1
+    assert abs(kernel_distance(a, b, subsets=2).mean) < 0.02
+    assert kernel_distance(a, b + 1, subsets=2).mean > 1
 
 
 def test_one_vector_is_no_set():

@@ -104,7 +104,7 @@ def calibrate(editor: Editor, subjects: Sequence[Subject]) -> list[Search]:
 
 
 def _search(editor: Editor, subject: Subject, edit: Edit, amount: float) -> Search:
-    low, high = edit.reach(editor.plan.limit)
+    low, high = edit.reach(editor.plan.limit, editor.plan.beyond)
     return Search(subject, edit, amount, high if amount >= 0 else low, editor.plan.tolerance)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final, Literal
@@ -50,10 +51,14 @@ class Edit:
         """As a `Move` takes it."""
         return tuple((direction, strength) for direction in self.directions)
 
-    def reach(self, limit: float) -> tuple[float, float]:
-        """The least and largest strength that make sense: the calibrated range, or `limit` on either side."""
+    def reach(self, limit: float, beyond: bool = False) -> tuple[float, float]:
+        """The least and largest strength that make sense: the calibrated range, or `limit` on either side.
+
+        With `beyond` as far as `limit` where the range ends before.
+        """
         ranges = [direction.range or (-limit, limit) for direction in self.directions]
-        return max(low for low, _ in ranges), min(high for _, high in ranges)
+        low, high = max(low for low, _ in ranges), min(high for _, high in ranges)
+        return (min(low, -limit), max(high, limit)) if beyond else (low, high)
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ class Plan:
         amount: what strengths are.
         rule: how codes are moved.
         limit: strengths that are tried for a calibrated step, where the direction has no range.
+        beyond: whether they are tried although its range ends before.
         tolerance: of a calibrated change, relative to it.
         attributes: the first network, which steps are calibrated with.
         judge: the second one.
@@ -89,6 +95,7 @@ class Plan:
     keep: tuple[float, ...] = ()
     control: bool = True
     kid: SetFeatures | None = None
+    beyond: bool = False
 
     def pairs(self) -> Iterator[tuple[Edit, float]]:
         """Every edit at every strength."""
@@ -96,7 +103,7 @@ class Plan:
 
     def line(self) -> str:
         """What is printed under a table."""
-        names, rule = ", ".join(edit.name for edit in self.edits), asdict(self.rule)
+        names, rule = ", ".join(map(_told, self.edits)), asdict(self.rule)
         changed = [f"{key} {rule[key]}" for key, value in asdict(Rule()).items() if rule[key] != value]
         how = f"; {', '.join(changed)}" if changed else ""
         strengths = ", ".join(f"{strength:g}" for strength in self.strengths)
@@ -113,7 +120,8 @@ class Plan:
         content = [
             (edit.name, [(d.name, d.rows, d.source or d.step.tolist()) for d in edit.directions]) for edit in self.edits
         ]
-        return _digest([self.asks(), content, asdict(self.rule), self.limit, self.tolerance, self.control, kid])
+        found = [self.asks(), content, asdict(self.rule), self.limit, self.tolerance, self.control, kid]
+        return _digest([*found, "beyond"] if self.beyond and self.amount != "step" else found)
 
 
 class Edits:
@@ -134,8 +142,8 @@ class Edits:
         truncation_psi: of edited w codes, as the released code does with those of W+; 1 is none.
         truncation_cutoff: rows below it are truncated; all if null.
         base: base codes stay, or move by the generator's own feature difference, where the space has codes for it.
-        beyond: allow steps outside a direction's calibrated range; their records say so.
-        limit: steps that are tried for an amount, where the direction has no calibrated range.
+        beyond: allow steps outside a direction's calibrated range; records say so. For an amount, as far as limit.
+        limit: steps that are tried for an amount, where the direction has no calibrated range, or beyond it.
         tolerance: of an amount, relative to it.
         attributes: network that measures attributes and calibrates steps.
         judge: another one, which judges what the first has calibrated.
@@ -209,12 +217,12 @@ class Edits:
             raise ConfigError("direction.judge: the same network as direction.attributes; another one is to judge.")
         plan = Plan(
             edits, self.strengths, self.amount, self.rule, self.limit, self.tolerance, first, judge, networks,
-            self.batch_size, self.keep, self.control, load_features(self.kid) if self.kid else None,
+            self.batch_size, self.keep, self.control, load_features(self.kid) if self.kid else None, self.beyond,
         )  # fmt: skip
-        self._check(plan, space)
+        self._check(plan, space, generator)
         return plan
 
-    def _check(self, plan: Plan, space: LatentSpace) -> None:
+    def _check(self, plan: Plan, space: LatentSpace, generator: Generator) -> None:
         for edit in plan.edits:
             if self.amount == "attribute":
                 _check_attribute(edit, plan.attributes)
@@ -222,6 +230,17 @@ class Edits:
                 _check_range(edit, self.strengths)
         if self.amount == "w" and space.coordinates == "s":
             raise ConfigError("direction.amount=w: codes of S have no w. Choose from: step, attribute, image.")
+        if self.amount == "w" and generator.w_per_layer:
+            raise ConfigError(
+                "direction.amount=w: this generator has a w a layer, and no one spread of them. "
+                "Choose from: step, attribute, image."
+            )
+
+
+def _told(edit: Edit) -> str:
+    """An edit's name, and which rows it moves if not all."""
+    layers = "; ".join(dict.fromkeys(direction.layers() for direction in edit.directions))
+    return edit.name if layers == "all" else f"{edit.name} (rows {layers})"
 
 
 def outside(edit: Edit, strength: float) -> bool:
@@ -249,7 +268,7 @@ def read_strengths(text: str | Sequence[float], key: str = "strengths") -> tuple
             values = tuple(map(float, text.split(",") if isinstance(text, str) else text))
     except ValueError:
         values = ()
-    if not values or len(set(values)) < len(values):
+    if not values or len(set(values)) < len(values) or not all(map(math.isfinite, values)):
         raise ConfigError(f"direction.{key}={text}: neither FIRST:LAST:NUMBER nor numbers that differ.")
     return values
 
@@ -292,7 +311,7 @@ def _check_attribute(edit: Edit, network: AttributeNet | None) -> None:
 def _check_range(edit: Edit, strengths: Sequence[float]) -> None:
     for strength in strengths:
         if outside(edit, strength):
-            low, high = edit.reach(0.0)
+            low, high = edit.reach(math.inf)
             raise ConfigError(
                 f"direction.strengths: {strength:g} is outside the calibrated range of direction {edit.name}, "
                 f"{low:g} to {high:g}. Add direction.beyond=true to go there; records say so."

@@ -26,6 +26,8 @@ from zinv.statistics.kid import SUBSETS
 
 FIRST_LINE: Final = "# zinv edits 1"
 FILE: Final = "edits.csv"
+TABLES: Final = "edits"
+"""Folder of a run with the table of every kind of edits that it was asked for, by their keys."""
 FIXED: Final = ("image", "direction", "strength", "step", "status")
 TEXT: Final = ("image", "direction", "status", "note", "reason")
 
@@ -132,9 +134,10 @@ def picture_path(folder: Path, info: EditInfo, image: str, direction: str, stren
 
 
 def merge_edits(run: Run, info: EditInfo, ids: Sequence[str]) -> Path:
-    """Write `edits.csv` with the images of `ids` that have these edits, in their order.
+    """Write `edits.csv` with the images of `ids` that have these edits, in their order; also as `edits/KEY.csv`.
 
-    Bytes depend on the results only, not on processes, batches, order or interruptions.
+    What tables and figures read is the former, of the edits that were asked for last; the latter stay. Bytes depend
+    on the results only, not on processes, batches, order or interruptions.
     """
     with clear_errors(run.path), locked(run.path / LOCK):
         return _merge(run, info, ids)
@@ -161,9 +164,11 @@ def _merge(run: Run, info: EditInfo, ids: Sequence[str]) -> Path:
         FIRST_LINE,
         *(f"# {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in asdict(header).items()),
     ]
-    path = run.path / FILE
-    replace_text(path, "\n".join(lines) + "\n" + frame.to_csv(index=False, lineterminator="\n"))
-    return path
+    text = "\n".join(lines) + "\n" + frame.to_csv(index=False, lineterminator="\n")
+    (run.path / TABLES).mkdir(exist_ok=True)
+    for path in (run.path / TABLES / f"{info.key}.csv", run.path / FILE):
+        replace_text(path, text)
+    return run.path / FILE
 
 
 def read_edits(path: Path) -> tuple[EditHeader, pd.DataFrame]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,7 @@ class Side:
         asked: amounts that were to be reached, by the same.
         start: identity of each image's inversion, before any edit.
         control: identity after a random direction that changed the picture as much, by amount.
+        judged: change of the attribute that the second network sees, along the amount's sign, by amount.
     """
 
     label: str
@@ -40,6 +41,7 @@ class Side:
     asked: Mapping[Key, int]
     start: Mapping[str, float]
     control: Mapping[Key, Mapping[float, float]] = field(default_factory=dict)
+    judged: Mapping[Key, Mapping[float, float]] = field(default_factory=dict)
 
     @property
     def reach_rate(self) -> float:
@@ -58,6 +60,7 @@ def make_side(label: str, frame: pd.DataFrame, column: str, start: Mapping[str, 
     """
     reached: dict[Key, dict[float, float]] = {}
     control: dict[Key, dict[float, float]] = {}
+    judged: dict[Key, dict[float, float]] = {}
     asked: dict[Key, int] = {}
     for row in frame[frame["strength"] != 0].to_dict("records"):
         key = (str(row["image"]), str(row["direction"]), row["strength"] > 0)
@@ -67,7 +70,17 @@ def make_side(label: str, frame: pd.DataFrame, column: str, start: Mapping[str, 
             values[abs(row["strength"])] = _or_zero(row[column])
             if not math.isnan(row.get("control_step", math.nan)):
                 control.setdefault(key, {})[abs(row["strength"])] = _or_zero(row[f"control_{column}"])
-    return Side(label, reached, asked, start, control)
+            if not math.isnan(seen := row.get("judge_change", math.nan)):
+                judged.setdefault(key, {})[abs(row["strength"])] = math.copysign(1, row["strength"]) * seen
+    return Side(label, reached, asked, start, control, judged)
+
+
+def alike(sides: Sequence[Side]) -> list[Side]:
+    """The sides, all asked for what any was asked for: what a row has no inversion of, it does not reach."""
+    asked: dict[Key, int] = {}
+    for side in sides:
+        asked |= {key: max(count, asked.get(key, 0)) for key, count in side.asked.items()}
+    return [replace(side, asked=asked) for side in sides]
 
 
 def _or_zero(value: float) -> float:
@@ -99,6 +112,25 @@ def control_at_common(side: Side, common: Mapping[Key, float]) -> dict[str, floa
     return _by_image((key[0], value) for key, value in pairs if value is not None)
 
 
+def difference(side: Side, other: Side) -> dict[str, float]:
+    """How much more identity a side keeps than another, by image, at the largest change that these two reach.
+
+    >>> a = Side("a", {("ada", "smile", True): {0.5: 0.75, 1.0: 0.25}}, {}, {})
+    >>> b = Side("b", {("ada", "smile", True): {0.5: 0.5}}, {}, {})
+    >>> difference(a, b)
+    {'ada': 0.25}
+    """
+    common = largest_common([side, other])
+    one, two = at_common(side, common), at_common(other, common)
+    return {image: one[image] - two[image] for image in one}
+
+
+def judged_at_common(side: Side, common: Mapping[Key, float]) -> dict[str, float]:
+    """The change there that the second network sees, by image; of edits that it has not seen, nothing."""
+    pairs = ((key, side.judged.get(key, {}).get(amount)) for key, amount in common.items())
+    return _by_image((key[0], value) for key, value in pairs if value is not None)
+
+
 def unedited(side: Side, common: Mapping[Key, float]) -> dict[str, float]:
     """Identity of the inversions of the images that are compared, before any edit."""
     return _by_image((key[0], side.start[key[0]]) for key in common)
@@ -122,6 +154,22 @@ def _by_image(values: Iterator[tuple[str, float]]) -> dict[str, float]:
     return {image: float(np.mean(each)) for image, each in found.items()}
 
 
+def reached_by_all(frames: Mapping[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], tuple[str, ...]]:
+    """The edits `(image, direction, strength)` that have a result in every row, and a note if that leaves some out.
+
+    Raises:
+        ProtocolError: there is none.
+    """
+    keyed = {label: frame.set_index(["image", "direction", "strength"]) for label, frame in frames.items()}
+    done = [{*frame.index[frame["status"] == "ok"]} for frame in keyed.values()]
+    shared, every = set.intersection(*done), set.union(*({*frame.index} for frame in keyed.values()))
+    if not shared:
+        raise ProtocolError("no edit is reached by all rows.")
+    kept = {label: frame[frame.index.isin(shared)].reset_index() for label, frame in keyed.items()}
+    told = f"On the {len(shared):,} of {len(every):,} edits that all rows reach."
+    return kept, (told,) if len(shared) < len(every) else ()
+
+
 def fair_table(rows: Sequence[Row]) -> Table:
     """Rows of calibrated edits at equal change; differences are from the first row, image by image.
 
@@ -133,21 +181,25 @@ def fair_table(rows: Sequence[Row]) -> Table:
     if metric is None:
         raise ProtocolError(f"{rows[0].label}: its edits were measured without an identity metric.")
     names = labels(rows)
-    sides = [
-        make_side(name, frame, metric.name, _starts(row, metric))
-        for name, row, (_, frame) in zip(names, rows, found, strict=True)
-    ]
+    sides = alike(
+        [
+            make_side(name, frame, metric.name, _starts(row, metric))
+            for name, row, (_, frame) in zip(names, rows, found, strict=True)
+        ]
+    )
     common = largest_common(sides)
-    if not common:
-        raise ProtocolError("no change is reached by all rows for any image and direction.")
-    first = at_common(sides[0], common)
-    body = [_line(side, common, first if i else None, metric) for i, side in enumerate(sides)]
+    if not any(largest_common([sides[0], side]) for side in sides[1:] or sides):
+        raise ProtocolError("no change is reached by two rows for any image and direction.")
+    judge = any(side.judged for side in sides)
+    body = [_line(side, common, sides[0] if i else None, metric, judge) for i, side in enumerate(sides)]
     heads = (Head("space"), Head("reached"), Head(f"{metric.label} at equal change", arrow(metric)))
     more = (
         Head("difference"),
+        Head("its n"),
         Head(f"{metric.label} on the way", arrow(metric)),
         Head("no edit"),
         Head("control"),
+        *([Head("judge")] if judge else []),
         Head("n"),
     )
     return Table((*heads, *more), tuple(body), _notes(rows, sides, common, names[0]))
@@ -170,12 +222,14 @@ def _starts(row: Row, metric: MetricInfo) -> dict[str, float]:
 
 
 def _line(
-    side: Side, common: Mapping[Key, float], first: Mapping[str, float] | None, metric: MetricInfo
+    side: Side, common: Mapping[Key, float], first: Side | None, metric: MetricInfo, judge: bool
 ) -> tuple[Cell, ...]:
     equal, on_the_way = at_common(side, common), area(side, common)
-    difference = [equal[image] - first[image] for image in equal] if first else []
-    cells = [_cell(mean_interval(list(values)), metric.digits) for values in (equal.values(), difference)]
-    controls = (on_the_way, unedited(side, common), control_at_common(side, common))
+    apart = [*difference(side, first).values()] if first else []
+    cells = [_cell(mean_interval(values), metric.digits) for values in ([*equal.values()], apart)]
+    cells.append(Cell(str(len(apart)) if first else "–"))
+    controls = [on_the_way, unedited(side, common), control_at_common(side, common)]
+    controls += [judged_at_common(side, common)] if judge else []
     rest = [_cell(mean_interval(list(each.values())), metric.digits) for each in controls]
     return (Cell(side.label, space=True), Cell(f"{side.reach_rate:.1%}"), *cells, *rest, Cell(str(len(equal))))
 
@@ -190,16 +244,21 @@ def _cell(interval: Interval, digits: int) -> Cell:
 def _notes(rows: Sequence[Row], sides: Sequence[Side], common: Mapping[Key, float], first: str) -> tuple[str, ...]:
     edits = rows[0].edits
     assert edits is not None
-    num = len(sides[0].reached)
+    num = len(sides[0].asked)
     lines = [
         rows[0].header.protocol.line,
         edits.line,
         f"At equal change: for each image, direction and sign the largest change that all rows reach; "
         f"{num - len(common)} of {num} have none. Mean over images of their means ± half of its 95 % t-interval; "
         "a missing face scores 0.",
-        f"On the way: mean identity from no change to that one. Differences are from {first}, image by image.",
+        "On the way: mean identity from no change to that one.",
+        f"Differences are from {first}, image by image, at the largest change that it and the row reach.",
         "No edit: identity of the inversions. Control: after random directions that change the pictures as much.",
     ]
-    if edits.amount == "attribute":
-        lines.append("Changes are those that the network which the steps were calibrated with sees.")
+    if common:
+        mean = float(np.mean([*_by_image((key[0], amount) for key, amount in common.items()).values()]))
+        by = " by the network that the steps were calibrated with" if edits.amount == "attribute" else ""
+        lines.append(f"Equal change is {mean:.3g} on average{by}.")
+    if any(side.judged for side in sides):
+        lines.append("Judge: the change of the attribute there that the other network sees.")
     return tuple(lines)

@@ -113,13 +113,13 @@ def format_table(table: Table, name: str) -> str:
     return FORMATS[name](table)
 
 
-def space_latex(label: str) -> str:
-    r"""A label as the paper sets it; words that are no symbols of spaces stay text.
+def space_latex(label: str, escape: Callable[[str], str] | None = None) -> str:
+    r"""A label as the paper sets it; words that are no symbols of spaces stay text, escaped for TeX by default.
 
-    >>> space_latex("F/Z+"), space_latex("PTI W+")
-    ('$\\mathcal{F}/\\mathcal{Z}^{+}$', 'PTI $\\mathcal{W}^{+}$')
+    >>> space_latex("F/Z+, edited"), space_latex("PTI W+")
+    ('$\\mathcal{F}/\\mathcal{Z}^{+}$, edited', 'PTI $\\mathcal{W}^{+}$')
     """
-    return " ".join(_word_latex(word) for word in label.split(" "))
+    return " ".join(_word_latex(word, escape or escape_latex) for word in label.split(" "))
 
 
 def escape_latex(text: str) -> str:
@@ -131,13 +131,14 @@ def escape_latex(text: str) -> str:
     return "".join(ESCAPES.get(sign, sign) for sign in text)
 
 
-def _word_latex(word: str) -> str:
-    parts = re.split(r"([/,])", word)
+def _word_latex(word: str, escape: Callable[[str], str]) -> str:
+    bare = word.rstrip(",")
+    parts = re.split(r"([/,])", bare)
     symbols = [SYMBOL.fullmatch(part) for part in parts[::2]]
     if not all(symbols):
-        return escape_latex(word)
+        return escape(word)
     signs = [_symbol_latex(match) for match in symbols if match]
-    return "$" + "".join(a + b for a, b in zip(signs, [*parts[1::2], ""], strict=True)) + "$"
+    return "$" + "".join(a + b for a, b in zip(signs, [*parts[1::2], ""], strict=True)) + "$" + word[len(bare) :]
 
 
 def _symbol_latex(match: re.Match[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from zinv.errors import ProtocolError, suggest
 from zinv.evaluation.edits import is_of_edits
+from zinv.evaluation.faces import face_notes
 from zinv.evaluation.files import Json
 from zinv.evaluation.layers import layer_notes
 from zinv.evaluation.records import MetricInfo
@@ -172,6 +173,7 @@ def notes(rows: Sequence[Row], metrics: Sequence[MetricInfo], median: bool, aske
     lines += ["Medians with half of their 95 % bootstrap interval (BCa)."] if median else []
     lines += list(dict.fromkeys(row.edits.line for row in rows if row.edits))
     lines += [EDITED] if any(metric.name.startswith("edited_") for metric in metrics) else []
+    lines += face_notes(rows, labels(rows), metrics)
     lines += [f"{label}: {row.quality}." for label, row in zip(labels(rows), rows, strict=True) if row.quality]
     lines += [BOLD] if len(rows) > 1 else []
     lines += _floor_note(rows)

@@ -98,10 +98,10 @@ def under(figure: Figure, notes: Sequence[str]) -> None:
 def math(label: str) -> str:
     r"""A row's label in the paper's notation.
 
-    >>> math("F/Z+")
-    '$\\mathcal{F}/\\mathcal{Z}^{+}$'
+    >>> math("F/Z+"), math("F_alone 5 %")
+    ('$\\mathcal{F}/\\mathcal{Z}^{+}$', 'F_alone 5 %')
     """
-    return space_latex(label)
+    return space_latex(label, lambda text: text.replace("$", r"\$"))
 
 
 def colour(place: int) -> str:

