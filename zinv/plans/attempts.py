@@ -57,6 +57,10 @@ class Attempt:
         """Why it did not do its job; None if it did."""
         return cast("str | None", self.facts.get("reason"))
 
+    def made(self, asked: str) -> bool:
+        """Whether it did all that is asked of its images; what an older one was asked is not known."""
+        return self.ended and not self.reason and self.facts.get("asked", asked) == asked
+
     @property
     def slurm(self) -> str | None:
         """Its job in SLURM's queue, as `squeue` names it: `12_3` in an array."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -61,6 +62,12 @@ class Planned:
         trainer = self.config["trainer"]
         devices = 0 if trainer["devices"] == "auto" else int(trainer["devices"])
         return devices * int(trainer["num_nodes"])
+
+    @property
+    def asked(self) -> str:
+        """Digest of what it makes of its images' inversions, which its id does not tell: scores and edits."""
+        content = {group: self.config.get(group) for group in ("protocol", "direction")}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
     def own(self, ids: Sequence[str]) -> list[str]:
         """Its part of the images."""

@@ -51,8 +51,11 @@ def _one(plan: Plan, which: str) -> Planned:
     """A job that is named as a W&B agent does, or written in a file of its own."""
     if which.startswith("job="):
         return plan.job(which.removeprefix("job="))
-    content = json.loads(Path(which).read_text(encoding="utf-8"))
-    return Planned(**{**content, "shard": tuple(content["shard"])})
+    try:
+        content = json.loads(Path(which).read_text(encoding="utf-8"))
+        return Planned(**{**content, "shard": tuple(content["shard"])})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise StoreError(f"{which}: neither job=ID nor a file with a job of a plan ({error}).") from error
 
 
 def work(plan: Plan, jobs: Sequence[Planned], task: dict[str, Any], submission: str) -> int:
@@ -85,7 +88,8 @@ def do(plan: Plan, job: Planned, batch_size: int | None = None, submission: str 
     """
     if not _is_first():
         return _compute(plan, job, batch_size)
-    with attempt(plan.experiment, job.id, submission=submission, batch_size=batch_size) as heart:
+    facts = {"submission": submission, "batch_size": batch_size, "asked": job.asked}
+    with attempt(plan.experiment, job.id, **facts) as heart:
         status = _compute(plan, job, batch_size, heart)
         heart.tell(reason="images" if status else None)
     return status
@@ -93,9 +97,11 @@ def do(plan: Plan, job: Planned, batch_size: int | None = None, submission: str 
 
 def _compute(plan: Plan, job: Planned, batch_size: int | None, heart: Heart | None = None) -> int:
     if job.training:
-        from zinv.train import train
+        from zinv.train import train_config, training_folder
 
-        return train(job.overrides)
+        if heart:
+            heart.tell(folder=str(training_folder(job.config)))
+        return train_config(job.config)
     from zinv.config import run_folder
     from zinv.run import evaluate_config
 
