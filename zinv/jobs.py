@@ -26,7 +26,7 @@ from zinv.plans import code
 from zinv.plans.attempts import attempt, attempts
 from zinv.plans.plan import Planned, experiment_folder
 from zinv.run import evaluate_config, foreign_modules
-from zinv.workers import FAILED, Outcome, num_cores, side_by_side
+from zinv.workers import FAILED, Outcome, num_cores, side_by_side, visible_gpus
 
 HEADLINES = 3
 
@@ -108,8 +108,8 @@ def _folder(planned: Planned) -> Path:
 
 
 def default_num(jobs: Sequence[Job]) -> int:
-    """How many jobs run at a time: as many as cores where they compute on the CPU, else one."""
-    return num_cores() if all(job.on_cpu for job in jobs) else 1
+    """How many jobs run at a time: as many as cores where they compute on the CPU, else one a GPU."""
+    return num_cores() if all(job.on_cpu for job in jobs) else max(1, len(visible_gpus()))
 
 
 def do_jobs(

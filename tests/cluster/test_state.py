@@ -351,6 +351,29 @@ def test_trainings_go_first_and_the_others_wait(plan: Plan, monkeypatch: pytest.
     assert sent[2][0] == "--dependency=afterok:9_0"
 
 
+def test_a_limit_that_slurm_would_not_understand(plan: Plan, cli: Cli):
+    for line in ("submit tiny --dry-run --time soon", "retry tiny --dry-run --time soon"):
+        assert cli(line).err.startswith("error: cluster.time=soon: not a limit such as 30 (minutes), 4:00:00")
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "{", ""])
+@pytest.mark.parametrize("file", ["experiment.json", "submissions/001/submission.json"])
+def test_a_damaged_file_of_an_experiment_is_named(plan: Plan, cli: Cli, file: str, text: str):
+    path = plan.experiment / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    for line in ("status tiny", "retry tiny --dry-run", "clean"):
+        said = cli(line)
+        assert said.status == 2 and said.err.startswith(f"error: {path}: not readable ("), said
+
+
+def test_a_damaged_try_counts_as_one_that_is_lost(plan: Plan):
+    path = left(plan, ended=True, reason=None)
+    path.write_text("[]")
+    os.utime(path, (0, 0))
+    assert of(plan).words == "failed: died without a word"
+
+
 def test_several_nodes_without_gpus_are_a_process_each(plan: Plan, cli: Cli):
     said = cli("submit tiny --dry-run cluster=cpu --nodes 2")
     assert said.status == 0, said.err

@@ -85,9 +85,9 @@ def submissions(experiment: Path) -> list[Submission]:
     """All submissions of an experiment, the oldest first."""
     found = []
     for path in sorted((experiment / "submissions").glob("*/submission.json")):
-        content: Any = read_json(path)
+        content: Any = read_json(path, "tasks", "time")
         number = path.parent / "slurm.json"
-        job: Any = read_json(number)["job"] if number.is_file() else None
+        job: Any = read_json(number, "job")["job"] if number.is_file() else None
         found.append(Submission(path.parent, content["tasks"], job, str(content["time"])))
     return found
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from zinv.cluster import slurm
-from zinv.cluster.script import Shape, longer, script, split, tasks
+from zinv.cluster.script import Shape, longer, minutes, script, split, tasks
 from zinv.cluster.state import Progress, progress, submissions
 from zinv.config import build, compose
 from zinv.config.selection import Selection, select
@@ -72,7 +72,7 @@ def submit(
     if not dry_run:
         slurm.require()
     own = [text for text in overrides if text.partition("=")[0].partition(".")[0] == "cluster"]
-    cluster: ClusterSettings = build(compose(own, groups=("cluster",)), "cluster")
+    cluster = _cluster(own, {})
     cluster = replace(cluster, flags=(*cluster.flags, *sbatch_flags))
     rest = [text for text in overrides if text not in own]
     given = {text.partition("=")[0] for text in rest}
@@ -137,8 +137,12 @@ def _longer(plan: Plan, one: Progress, settings: ClusterSettings) -> str:
 def plan_cluster(plan: Plan, overrides: Sequence[str]) -> ClusterSettings:
     """What the last submission asked for, changed by overrides."""
     sent = [one for one in submissions(plan.experiment) if one.slurm]  # what SLURM refused does not count
-    base = {"cluster": _stored(sent[-1].path)} if sent else {}
+    return _cluster(overrides, {"cluster": _stored(sent[-1].path)} if sent else {})
+
+
+def _cluster(overrides: Sequence[str], base: Mapping[str, object]) -> ClusterSettings:
     settings: ClusterSettings = build(compose(overrides, base, groups=("cluster",)), "cluster")
+    minutes(settings.time)  # or the next limit could not be told from it
     return settings
 
 
@@ -256,7 +260,7 @@ def _of(order: Order, jobs: Sequence[str]) -> dict[str, int]:
 
 
 def _stored(place: Path) -> dict[str, object]:
-    content = read_json(place / "submission.json")["cluster"]
+    content = read_json(place / "submission.json", "cluster")["cluster"]
     assert isinstance(content, dict)
     return content
 

@@ -201,4 +201,4 @@ def current(folder: Path) -> Plan:
     if not path.is_file():
         known = [entry.name for entry in folder.parent.glob("*") if entry.is_dir()]
         raise StoreError(f"{folder.name}: no plan of it in {folder.parent}. {suggest(folder.name, known)}")
-    return Plan.open(folder / "plans" / str(read_json(path)["plan"]))
+    return Plan.open(folder / "plans" / str(read_json(path, "plan")["plan"]))

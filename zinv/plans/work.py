@@ -22,6 +22,7 @@ from zinv.evaluation.files import names, read_json
 from zinv.plans.attempts import REASONS, Reason, Stopped, attempt
 from zinv.plans.plan import Plan, Planned
 
+USAGE: Final = "python -m zinv.plans.work SUBMISSION TASK, or PLAN job=ID"
 SIGNALS: Final[dict[signal.Signals, Reason]] = {signal.SIGTERM: "stopped", signal.SIGUSR1: "time"}
 """SIGTERM is preemption or scancel; SIGUSR1 comes from `#SBATCH --signal` alone, before the time limit."""
 
@@ -32,13 +33,16 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         0; 1 if a job failed; 143 if it was told to stop.
     """
+    if len(arguments) != 2:
+        print(f"error: two arguments, not {len(arguments)}: {USAGE}.", file=sys.stderr)
+        return 2
     place, which = Path(arguments[0]), arguments[1]
     try:
         if not which.isdecimal():
             plan = Plan.open(place)
             return work(plan, [_one(plan, which)], {}, "")
         number = int(which)
-        submission = read_json(place / "submission.json")
+        submission = read_json(place / "submission.json", "plan", "tasks")
         tasks: Any = submission["tasks"]
         plan = Plan.open(place.parent.parent / "plans" / str(submission["plan"]))
         return work(plan, [plan.job(name) for name in _share(tasks[number]["jobs"])], tasks[number], place.name)
