@@ -22,7 +22,7 @@ from zinv.config.selection import select
 from zinv.config.settings import ClusterSettings
 from zinv.errors import ConfigError
 from zinv.evaluation.claims import here
-from zinv.plans import attempts
+from zinv.plans import attempts, work
 from zinv.plans.attempts import Stopped, attempt, reason_of
 from zinv.plans.make import choose, freeze, plan_jobs
 from zinv.plans.plan import Plan, current
@@ -208,6 +208,28 @@ def test_reasons_of_exceptions(plan: Plan, error: BaseException, reason: str):
         raise error
     (kept,) = attempts.attempts(plan.experiment, plan.jobs[0].id)
     assert (kept.reason, kept.ended) == (reason, True)
+
+
+def test_a_job_that_another_rank_ended_has_its_reason(plan: Plan, monkeypatch: pytest.MonkeyPatch):
+    """The first rank learns only that it is alone, or is killed."""
+
+    def compute(*_: object) -> int:
+        raise MemoryError("no more")
+
+    job = plan.jobs[0]
+    monkeypatch.setattr(work, "_compute", compute)
+    with attempt(plan.experiment, job.id) as heart:
+        monkeypatch.setenv("SLURM_PROCID", "1")
+        with pytest.raises(MemoryError):
+            work.do(plan, job)
+        heart.tell(reason="stopped")  # as srun ends the others
+    one = of(plan)
+    assert (one.words, one.error, one.failed_tries) == ("failed: out of memory", "rank 1: MemoryError: no more", 1)
+    with attempt(plan.experiment, job.id) as heart:
+        heart.tell(reason="time")
+    with pytest.raises(MemoryError):
+        work.do(plan, job)  # it dies after the first, whose reason stands
+    assert of(plan).words == "failed: time limit"
 
 
 def test_what_is_submitted_again_and_how(plan: Plan, cli: Cli, monkeypatch: pytest.MonkeyPatch):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
 from zinv.errors import StoreError, ZinvError
 from zinv.evaluation.claims import Heart
-from zinv.evaluation.files import names, read_json
+from zinv.evaluation.files import Json, names, read_json, replace_text, to_json
 
 Reason = Literal["memory", "time", "stopped", "images", "error", "lost"]
 REASONS: Final[dict[str, str]] = {
@@ -88,11 +88,40 @@ def attempts(experiment: Path, job: str) -> list[Attempt]:
         if name.startswith("."):
             continue
         try:
-            facts = read_json(place / name)
+            facts = _with_rank(place / name, read_json(place / name))
         except StoreError:
             facts = {"count": -1}
         found.append(Attempt(place / name, facts))
     return found
+
+
+def _with_rank(path: Path, facts: dict[str, Json]) -> dict[str, Json]:
+    """A try with what `rank` noted beside it; how one died without a word SLURM may know better than an error."""
+    beside = path.with_name(f".{path.name}.rank")
+    note = read_json(beside, "reason", "error") if beside.is_file() else {}
+    if note.get("reason") == "error" and not facts.get("ended"):
+        note["reason"] = None
+    return facts | note
+
+
+@contextmanager
+def rank(experiment: Path, job: str) -> Iterator[None]:
+    """Note what ends another process of a job than the first, which only learns that it is alone."""
+    try:
+        yield
+    except BaseException as error:
+        reason, tries = reason_of(error), attempts(experiment, job)
+        if reason in ("memory", "error") and tries and not tries[-1].ended and _is_now(tries[-1]):
+            note = {"reason": reason, "error": f"rank {os.environ.get('SLURM_PROCID', '?')}: {_words(error)}"}
+            with suppress(OSError):
+                replace_text(tries[-1].path.with_name(f".{tries[-1].path.name}.rank"), to_json(note))
+        raise
+
+
+def _is_now(last: Attempt) -> bool:
+    """Whether a try is of the same start of SLURM's task as this process."""
+    own = last.facts.get("slurm", {})
+    return all(own.get(name) == os.environ.get(name) for name in ("SLURM_JOB_ID", "SLURM_RESTART_COUNT"))
 
 
 @contextmanager

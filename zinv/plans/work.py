@@ -19,7 +19,7 @@ from typing import Any, Final
 from zinv.errors import StoreError, ZinvError
 from zinv.evaluation.claims import Heart
 from zinv.evaluation.files import names, read_json
-from zinv.plans.attempts import REASONS, Reason, Stopped, attempt
+from zinv.plans.attempts import REASONS, Reason, Stopped, attempt, rank
 from zinv.plans.plan import Plan, Planned
 
 USAGE: Final = "python -m zinv.plans.work SUBMISSION TASK, or PLAN job=ID"
@@ -91,7 +91,8 @@ def do(plan: Plan, job: Planned, batch_size: int | None = None, submission: str 
         0, or 1 if an image has no result.
     """
     if not _is_first():
-        return _compute(plan, job, batch_size)
+        with rank(plan.experiment, job.id):
+            return _compute(plan, job, batch_size)
     facts = {"submission": submission, "batch_size": batch_size, "asked": job.asked}
     with attempt(plan.experiment, job.id, **facts) as heart:
         status = _compute(plan, job, batch_size, heart)
