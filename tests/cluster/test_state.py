@@ -184,6 +184,16 @@ def test_the_third_failure_in_vain_sets_a_job_aside(plan: Plan):
     assert (one.state, one.failed_tries, one.error) == ("set aside", 3, "ValueError: x")
 
 
+def test_the_last_try_is_the_last_by_the_clock_of_the_file_system(plan: Plan):
+    """A node whose clock goes ahead names its file of a time to come."""
+    all_images(plan)
+    early = left(plan, ended=True, reason="stopped")
+    early = early.rename(early.with_name(f"{10**19:020d}-1.json"))
+    os.utime(early, (1e9, 1e9))
+    left(plan, ended=True, reason=None)
+    assert of(plan).state == "done"
+
+
 def test_failures_that_got_further_set_nothing_aside(plan: Plan):
     for before in (0, 1, 2):
         left(plan, ended=True, reason="time", before=before)

@@ -81,18 +81,23 @@ def folder(experiment: Path, job: str) -> Path:
 
 
 def attempts(experiment: Path, job: str) -> list[Attempt]:
-    """The tries of a job, the oldest first; a file that is damaged counts as one that was lost."""
+    """The tries of a job, the last to give a sign at the end; a file that is damaged counts as one that was lost.
+
+    The order is that of the file system's clock: those of the nodes, which are in the files' names, may differ.
+    """
     place = folder(experiment, job)
     found = []
-    for name in sorted(names(place)) if place.is_dir() else []:
-        if name.startswith("."):
-            continue
+    for name in sorted(_visible(place), key=lambda name: ((place / name).stat().st_mtime_ns, name)):
         try:
             facts = _with_rank(place / name, read_json(place / name))
         except StoreError:
             facts = {"count": -1}
         found.append(Attempt(place / name, facts))
     return found
+
+
+def _visible(place: Path) -> list[str]:
+    return [name for name in names(place) if not name.startswith(".")] if place.is_dir() else []
 
 
 def _with_rank(path: Path, facts: dict[str, Json]) -> dict[str, Json]:
