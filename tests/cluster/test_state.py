@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -240,6 +241,31 @@ def test_a_job_that_another_rank_ended_has_its_reason(plan: Plan, monkeypatch: p
     with pytest.raises(MemoryError):
         work.do(plan, job)  # it dies after the first, whose reason stands
     assert of(plan).words == "failed: time limit"
+
+
+def test_a_signal_that_a_library_turns_into_an_error_still_stops_the_task(plan: Plan, monkeypatch: pytest.MonkeyPatch):
+    """As in the middle of an import."""
+
+    def compute(*_: object) -> int:
+        try:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            time.sleep(1)
+        except BaseException as error:
+            raise ImportError("half a module") from error
+        return 0
+
+    monkeypatch.setattr(work, "_compute", compute)
+    monkeypatch.setattr(Stopped, "asked", None)
+    monkeypatch.delenv("SLURM_JOB_NAME", raising=False)
+    handlers = {number: signal.getsignal(number) for number in work.SIGNALS}
+    try:
+        assert work.work(plan, plan.jobs, {}, "") == 143
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        os.environ.pop("SLURM_JOB_NAME", None)
+    first, second = progress(plan)
+    assert (first.words, second.words) == ("failed: time limit", "to do")
 
 
 def test_what_is_submitted_again_and_how(plan: Plan, cli: Cli, monkeypatch: pytest.MonkeyPatch):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, ClassVar, Final, Literal, cast
 
 from zinv.errors import StoreError, ZinvError
 from zinv.evaluation.claims import Heart
@@ -29,7 +29,13 @@ SLURM: Final = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SL
 
 
 class Stopped(BaseException):
-    """A signal asked this process to end; `reason` says why, as far as the signal tells."""
+    """A signal asked this process to end; `reason` says why, as far as the signal tells.
+
+    Attributes:
+        asked: why this process was asked to end; a library that a signal meets may turn the exception into another.
+    """
+
+    asked: ClassVar[Reason | None] = None
 
     def __init__(self, reason: Reason) -> None:
         self.reason: Reason = reason
@@ -148,6 +154,8 @@ def reason_of(error: BaseException) -> Reason:
     """The reason that an exception stands for."""
     if isinstance(error, Stopped):
         return error.reason
+    if Stopped.asked:
+        return Stopped.asked
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return "stopped"
     is_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

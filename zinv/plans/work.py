@@ -73,14 +73,16 @@ def work(plan: Plan, jobs: Sequence[Planned], task: dict[str, Any], submission: 
         try:
             status = max(status, min(1, do(plan, job, task.get("batch_size", {}).get(job.id), submission)))
         except Stopped as stop:
-            print(f"stopped: {REASONS[stop.reason]}; every finished image is kept", file=sys.stderr)
-            return 143
+            Stopped.asked = stop.reason
         except ZinvError as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             status = 1
         except Exception:
             traceback.print_exc()
             status = 1
+        if Stopped.asked:
+            print(f"stopped: {REASONS[Stopped.asked]}; every finished image is kept", file=sys.stderr)
+            return 143
     return status
 
 
@@ -130,12 +132,14 @@ def _finished(folder: Path) -> set[str]:
 
 def listen() -> None:
     """Take the signals that a scheduler sends as requests to stop."""
+    Stopped.asked = None
     for number in SIGNALS:
         signal.signal(number, _stop)
 
 
 def _stop(number: int, _: FrameType | None) -> None:
-    raise Stopped(SIGNALS[signal.Signals(number)])
+    Stopped.asked = SIGNALS[signal.Signals(number)]
+    raise Stopped(Stopped.asked)
 
 
 def _share(jobs: list[str]) -> list[str]:
