@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +23,10 @@ from zinv.evaluation.store import Run
 from zinv.evaluation.table import metric_cell
 from zinv.inverting import stoppable
 from zinv.plans import code
-from zinv.plans.plan import Planned
+from zinv.plans.attempts import attempt, attempts
+from zinv.plans.plan import Planned, experiment_folder
 from zinv.run import evaluate_config, foreign_modules
-from zinv.workers import FAILED, Outcome, num_cores, side_by_side
+from zinv.workers import FAILED, Outcome, num_cores, side_by_side, visible_gpus
 
 HEADLINES = 3
 
@@ -48,12 +49,14 @@ class Job:
         planned: what it is.
         folder: of its run.
         finished: whether each of its images has a result.
+        before: how many have one.
     """
 
     place: str
     planned: Planned
     folder: Path
     finished: bool
+    before: int = 0
 
     @property
     def config(self) -> Config:
@@ -94,7 +97,9 @@ def _job(place: str, planned: Planned, flags: Flags) -> Job:
         return Job(place, planned, folder, finished=False)
     run = Run.open(folder, provenance.code_digest(foreign_modules(planned.config)))
     run.check_code(flags.keep)
-    return Job(place, planned, folder, finished=set(planned.own(build(planned.config, "data").ids)) <= run.finished())
+    own = set(planned.own(build(planned.config, "data").ids))
+    done = own & run.finished()
+    return Job(place, planned, folder, finished=done == own, before=len(done))
 
 
 def _folder(planned: Planned) -> Path:
@@ -103,8 +108,8 @@ def _folder(planned: Planned) -> Path:
 
 
 def default_num(jobs: Sequence[Job]) -> int:
-    """How many jobs run at a time: as many as cores where they compute on the CPU, else one."""
-    return num_cores() if all(job.on_cpu for job in jobs) else 1
+    """How many jobs run at a time: as many as cores where they compute on the CPU, else one a GPU."""
+    return num_cores() if all(job.on_cpu for job in jobs) else max(1, len(visible_gpus()))
 
 
 def do_jobs(
@@ -131,7 +136,7 @@ def do_jobs(
         return [_in_turn(job, flags, frozen) for job in jobs]
     watch = Watch(alone, columns)
     with stoppable(), watch, _from(frozen):
-        side_by_side(_evaluate, [(job.planned, flags) for job in alone], num, watch.started, watch.ended)
+        side_by_side(_evaluate, [(job, flags) for job in alone], num, watch.started, watch.ended)
     statuses = dict(zip(places, watch.statuses, strict=True))
     return [statuses[i] if i in statuses else _in_turn(job, flags, frozen) for i, job in enumerate(jobs)]
 
@@ -154,22 +159,44 @@ def _in_turn(job: Job, flags: Flags, frozen: Path | None) -> int:
     if not job.alone:
         return _in_process(job, flags, frozen)
     try:
-        return _evaluate((job.planned, flags))
+        return _evaluate((job, flags))
     except ZinvError as error:
         tell_error(job, " ".join(str(error).split()))
         return FAILED
 
 
-def _evaluate(task: tuple[Planned, Flags]) -> int:
-    planned, flags = task
-    return evaluate_config(planned.config, flags.keep, flags.fresh, flags.group, planned.shard)
+def _evaluate(task: tuple[Job, Flags]) -> int:
+    job, flags = task
+    with _try(job, flags) as ended:
+        return ended(evaluate_config(job.config, flags.keep, flags.fresh, flags.group, job.planned.shard))
+
+
+@contextmanager
+def _try(job: Job, flags: Flags) -> Iterator[Callable[[int], int]]:
+    """Keep the file of a try, by which `zinv status` sees the job, until told its exit status, which comes back.
+
+    Nothing is kept of a run that was done before: its last file stands.
+    """
+    place = experiment_folder(Path(job.config["runs"]), flags.group)
+    asked, tries = job.planned.asked, attempts(place, job.planned.id)
+    if job.finished and tries and tries[-1].made(asked):
+        yield int
+        return
+    with attempt(place, job.planned.id, folder=str(job.folder), before=job.before, asked=asked) as heart:
+
+        def ended(status: int) -> int:
+            heart.tell(reason=(None, "images", "error")[min(status % 256, 2)])
+            return status
+
+        yield ended
 
 
 def _in_process(job: Job, flags: Flags, frozen: Path | None) -> int:
     more = [*_group(job.config, flags.group), *(["--keep"] * flags.keep), *(["--fresh"] * flags.fresh)]
     environment = {**os.environ, **(code.environment(frozen) if frozen else {})}
     command = [sys.executable, "-m", "zinv", "evaluate", *job.planned.overrides, *more]
-    return subprocess.run(command, env=environment, check=False).returncode
+    with _try(job, flags) as ended:
+        return ended(subprocess.run(command, env=environment, check=False).returncode)
 
 
 def _group(config: Config, name: str) -> list[str]:

@@ -33,7 +33,7 @@ def run_experiment(
         keep: keep finished images although the code has changed.
         fresh: delete the run folders first.
         update: replace the experiment's `results.csv`.
-        jobs: rows at a time; by default as many as cores where rows run on the CPU, else one.
+        jobs: rows at a time; by default as many as cores where rows run on the CPU, else one a GPU.
         selection: which rows, and in how many shards.
 
     Returns:

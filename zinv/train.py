@@ -29,7 +29,11 @@ def train(overrides: Sequence[str], fresh: bool = False) -> int:
     Returns:
         The exit status.
     """
-    config = configure(overrides)
+    return train_config(configure(overrides), fresh)
+
+
+def train_config(config: Config, fresh: bool = False) -> int:
+    """The same for a resolved configuration."""
     settings = build(config, "trainer")
     if not isinstance(settings, FitTrainer):
         raise ConfigError(f"trainer={config['trainer']['_name_']}: for inversion runs; zinv train takes trainer=fit.")

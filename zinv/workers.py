@@ -40,6 +40,19 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def visible_gpus() -> list[str]:
+    """GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    if given := os.environ.get("CUDA_VISIBLE_DEVICES"):
+        return given.split(",")
+    return [str(i) for i in range(torch.cuda.device_count())]
+
+
+def _gpu_of(place: int) -> str | None:
+    """The one of several GPUs that a process has."""
+    gpus = visible_gpus()
+    return gpus[place % len(gpus)] if len(gpus) > 1 else None
+
+
 def side_by_side(
     work: Callable[[Task], int],
     tasks: Sequence[Task],
@@ -47,7 +60,7 @@ def side_by_side(
     started: Callable[[int], None],
     ended: Callable[[int, Outcome], None],
 ) -> None:
-    """Do tasks in `num` processes, which share the cores; they end with this call, however it ends.
+    """Do tasks in `num` processes, which share cores and GPUs; they end with this call, however it ends.
 
     Args:
         work: a function of a module, task to exit status. An exception, or the end of its process, is an outcome.
@@ -68,7 +81,7 @@ def side_by_side(
     try:
         while waiting or busy:
             while waiting and len(busy) < num:
-                hired.append(_Worker(work, max(1, num_cores() // num)))
+                hired.append(_Worker(work, max(1, num_cores() // num), _gpu_of(len(hired))))
                 begin(hired[-1])
             ready = wait([*busy])
             for worker in [worker for pipe, worker in busy.items() if pipe in ready]:
@@ -86,12 +99,12 @@ def side_by_side(
 class _Worker(Generic[Task]):
     """A process, and this end of its pipe."""
 
-    def __init__(self, work: Callable[[Task], int], threads: int) -> None:
+    def __init__(self, work: Callable[[Task], int], threads: int, gpu: str | None) -> None:
         context = multiprocessing.get_context("spawn")
         self.place = -1
         self.pipe: Connection[Task, Outcome]
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, work, threads))
+        self.process = context.Process(target=_serve, args=(theirs, work, threads, gpu))
         with _ignoring_interrupts():
             self.process.start()
         theirs.close()
@@ -133,8 +146,10 @@ def _ignoring_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _serve(pipe: Connection[Outcome, Task], work: Callable[[Task], int], threads: int) -> None:
-    """What a process does until its pipe is closed or it is told to stop."""
+def _serve(pipe: Connection[Outcome, Task], work: Callable[[Task], int], threads: int, gpu: str | None) -> None:
+    """What a process does until its pipe is closed or it is told to stop; it sees one GPU of several."""
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     torch.set_num_threads(min(threads, torch.get_num_threads()))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:

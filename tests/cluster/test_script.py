@@ -9,6 +9,7 @@ import pytest
 
 from zinv.cluster.script import Shape, longer, minutes, script, split, tasks
 from zinv.config.settings import ClusterSettings
+from zinv.errors import ConfigError
 
 
 def text(cluster: ClusterSettings, shape: Shape = Shape(), number: int = 3) -> str:  # noqa: B008
@@ -60,6 +61,12 @@ def test_every_script_is_right_bash(tmp_path: Path):
 )
 def test_limits_as_slurm_writes_them(limit: str, number: int):
     assert minutes(limit) == number
+
+
+@pytest.mark.parametrize("limit", ["", "soon", "10min", "1:2:3:4", "-1", "UNLIMITED", "1-"])
+def test_what_is_no_limit(limit: str):
+    with pytest.raises(ConfigError, match=f"cluster.time={limit}: not a limit such as 30 "):
+        minutes(limit)
 
 
 def test_longer_limits():

@@ -6,10 +6,12 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,9 @@ from zinv.cluster import slurm, submit
 from zinv.cluster.state import progress
 from zinv.config.selection import select
 from zinv.config.settings import ClusterSettings
+from zinv.errors import ConfigError
 from zinv.evaluation.claims import here
-from zinv.plans import attempts
+from zinv.plans import attempts, work
 from zinv.plans.attempts import Stopped, attempt, reason_of
 from zinv.plans.make import choose, freeze, plan_jobs
 from zinv.plans.plan import Plan, current
@@ -29,15 +32,32 @@ Cli = Callable[..., Any]
 TINY = "base: {generator: toy, method.num_steps: 2, data.num: 4, trainer: cpu}\ngrid: {space: [z, zplus]}\n"
 
 
+@pytest.fixture(scope="module")
+def frozen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an experiment and its plan, which is the same for all tests."""
+    place = tmp_path_factory.mktemp("frozen")
+    (place / "experiments" / "tiny").mkdir(parents=True)
+    (place / "experiments" / "tiny" / "experiment.yaml").write_text(TINY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        selected = select("tiny", [])
+        freeze(selected.experiment, plan_jobs(choose(selected)))
+    return place
+
+
 @pytest.fixture
-def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+def plan(frozen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """That plan in a folder of its own, as if it had been made there; SLURM knows of nothing."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(slurm, "queue", lambda jobs: {})
     monkeypatch.setattr(slurm, "last_state", lambda number: "")
-    (tmp_path / "experiments" / "tiny").mkdir(parents=True)
-    (tmp_path / "experiments" / "tiny" / "experiment.yaml").write_text(TINY)
-    selected = select("tiny", [])
-    return freeze(selected.experiment, plan_jobs(choose(selected)))
+    shutil.copytree(frozen, tmp_path, dirs_exist_ok=True, ignore=lambda *_: {"code"})
+    experiment = Path("runs") / "experiments" / "tiny"
+    (folder,) = (experiment / "plans").iterdir()
+    (folder / "code").symlink_to(frozen / folder / "code")
+    for path in (experiment / "experiment.json", folder / "plan.json"):
+        path.write_text(path.read_text().replace(str(frozen), str(tmp_path)))
+    return current(experiment)
 
 
 def run(plan: Plan) -> Path:
@@ -78,16 +98,35 @@ def test_finished_and_failed_images_are_counted_with_their_reasons(plan: Plan):
     assert one.seconds == 5.0
 
 
-def test_all_images_are_a_job_that_is_done(plan: Plan):
+def all_images(plan: Plan) -> Path:
+    folder = run(plan)
     for name in plan.ids(plan.jobs[0]):
-        (run(plan) / "images" / name).mkdir()
+        (folder / "images" / name).mkdir()
+    return folder
+
+
+def test_all_images_and_their_records_are_a_job_that_is_done(plan: Plan):
+    """Here `zinv evaluate` made them, which keeps no tries."""
+    folder = all_images(plan)
+    assert of(plan).state == "to do"
+    (folder / "records.csv").touch()
     assert of(plan).state == "done"
+
+
+@pytest.mark.parametrize("group", ["protocol", "direction"])
+def test_other_scores_or_edits_of_finished_images_are_still_to_do(plan: Plan, group: str):
+    """Neither counts in a job's id."""
+    all_images(plan)
+    job = plan.jobs[0]
+    left(plan, ended=True, reason=None, before=0, asked=job.asked)
+    assert of(plan).state == "done"
+    other = replace(job, config={**job.config, group: {"_name_": "another"}})
+    assert (other.id, progress(plan, [other])[0].state) == (job.id, "to do")
 
 
 def test_a_job_that_died_after_its_last_image_is_not_done(plan: Plan):
     """Scores and records may be missing."""
-    for name in plan.ids(plan.jobs[0]):
-        (run(plan) / "images" / name).mkdir()
+    all_images(plan)
     left(plan, pid=2**22 + 1)
     assert of(plan).words == "failed: died without a word"
     left(plan, ended=True, reason=None)
@@ -146,6 +185,16 @@ def test_the_third_failure_in_vain_sets_a_job_aside(plan: Plan):
     assert (one.state, one.failed_tries, one.error) == ("set aside", 3, "ValueError: x")
 
 
+def test_the_last_try_is_the_last_by_the_clock_of_the_file_system(plan: Plan):
+    """A node whose clock goes ahead names its file of a time to come."""
+    all_images(plan)
+    early = left(plan, ended=True, reason="stopped")
+    early = early.rename(early.with_name(f"{10**19:020d}-1.json"))
+    os.utime(early, (1e9, 1e9))
+    left(plan, ended=True, reason=None)
+    assert of(plan).state == "done"
+
+
 def test_failures_that_got_further_set_nothing_aside(plan: Plan):
     for before in (0, 1, 2):
         left(plan, ended=True, reason="time", before=before)
@@ -172,6 +221,53 @@ def test_reasons_of_exceptions(plan: Plan, error: BaseException, reason: str):
     assert (kept.reason, kept.ended) == (reason, True)
 
 
+def test_a_job_that_another_rank_ended_has_its_reason(plan: Plan, monkeypatch: pytest.MonkeyPatch):
+    """The first rank learns only that it is alone, or is killed."""
+
+    def compute(*_: object) -> int:
+        raise MemoryError("no more")
+
+    job = plan.jobs[0]
+    monkeypatch.setattr(work, "_compute", compute)
+    with attempt(plan.experiment, job.id) as heart:
+        monkeypatch.setenv("SLURM_PROCID", "1")
+        with pytest.raises(MemoryError):
+            work.do(plan, job)
+        heart.tell(reason="stopped")  # as srun ends the others
+    one = of(plan)
+    assert (one.words, one.error, one.failed_tries) == ("failed: out of memory", "rank 1: MemoryError: no more", 1)
+    with attempt(plan.experiment, job.id) as heart:
+        heart.tell(reason="time")
+    with pytest.raises(MemoryError):
+        work.do(plan, job)  # it dies after the first, whose reason stands
+    assert of(plan).words == "failed: time limit"
+
+
+def test_a_signal_that_a_library_turns_into_an_error_still_stops_the_task(plan: Plan, monkeypatch: pytest.MonkeyPatch):
+    """As in the middle of an import."""
+
+    def compute(*_: object) -> int:
+        try:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            time.sleep(1)
+        except BaseException as error:
+            raise ImportError("half a module") from error
+        return 0
+
+    monkeypatch.setattr(work, "_compute", compute)
+    monkeypatch.setattr(Stopped, "asked", None)
+    monkeypatch.delenv("SLURM_JOB_NAME", raising=False)
+    handlers = {number: signal.getsignal(number) for number in work.SIGNALS}
+    try:
+        assert work.work(plan, plan.jobs, {}, "") == 143
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        os.environ.pop("SLURM_JOB_NAME", None)
+    first, second = progress(plan)
+    assert (first.words, second.words) == ("failed: time limit", "to do")
+
+
 def test_what_is_submitted_again_and_how(plan: Plan, cli: Cli, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(Path(plan.facts["cwd"]))
     left(plan, ended=True, reason="memory", batch_size=8)
@@ -184,19 +280,123 @@ def test_what_is_submitted_again_and_how(plan: Plan, cli: Cli, monkeypatch: pyte
     assert tasks == [{"jobs": [first], "batch_size": {first: 4}}, {"jobs": [second], "batch_size": {}}]
 
 
-def test_a_time_limit_is_doubled_for_those_that_it_ended(plan: Plan, monkeypatch: pytest.MonkeyPatch):
-    left(plan, ended=True, reason="time")
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is given to sbatch: each script, and the flags beside it."""
     sent: list[str] = []
+
+    def sbatch(path: Path, flags: Sequence[str] = ()) -> str:
+        sent.append(path.read_text() + " ".join(flags))
+        return str(len(sent))
+
     monkeypatch.setattr(slurm, "require", lambda: None)
-    monkeypatch.setattr(slurm, "sbatch", lambda path, flags: sent.append(path.read_text()) or "7")
+    monkeypatch.setattr(slurm, "sbatch", sbatch)
+    return sent
+
+
+def limits(scripts: Sequence[str]) -> list[str]:
+    return [line.partition("=")[2] for text in scripts for line in text.splitlines() if line.startswith("#SBATCH --ti")]
+
+
+def test_a_time_limit_is_doubled_for_those_that_it_ended(plan: Plan, scripts: list[str]):
+    left(plan, ended=True, reason="error")
     assert submit.retry("tiny", ["cluster.time=1:00:00"], "runs") == 0
-    assert ["--time=1:00:00" in text for text in sent] == [True, False]
-    assert "--time=2:00:00" in sent[1]
+    left(plan, ended=True, reason="time")
+    assert submit.retry("tiny", [], "runs") == 0
+    assert sorted(limits(scripts)) == ["1:00:00", "1:00:00", "2:00:00"]
+    left(plan, ended=True, reason="images")
+    assert submit.retry("tiny", [], "runs") == 0  # the limit of all is what was asked for
+    assert limits(scripts)[3:] == ["1:00:00"]
+
+
+def test_a_limit_that_is_given_is_that_of_all(plan: Plan, scripts: list[str]):
+    left(plan, ended=True, reason="time")
+    assert submit.retry("tiny", ["cluster.time=3:00:00"], "runs") == 0
+    assert limits(scripts) == ["3:00:00"]
+
+
+def test_what_slurm_refused_is_no_model_of_the_next_submission(
+    plan: Plan, scripts: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    assert submit.retry("tiny", ["cluster.partition=main"], "runs") == 0
+    with monkeypatch.context() as patch, pytest.raises(ConfigError, match="refuses"):
+
+        def refuse(*_: object) -> str:
+            raise ConfigError("SLURM refuses it")
+
+        patch.setattr(slurm, "sbatch", refuse)
+        submit.retry("tiny", ["cluster.partition=man"], "runs")
+    assert submit.retry("tiny", [], "runs") == 0
+    assert "--partition=main" in scripts[-1]
+
+
+def needing(plan: Plan) -> Plan:
+    """The same, whose first job is a training that the second one needs."""
+    first, second = plan.jobs
+    plan.__dict__["jobs"] = [replace(first, training=True), replace(second, needs=[first.id])]
+    return plan
+
+
+def test_a_training_that_the_limit_ended_still_goes_first(
+    plan: Plan, scripts: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(submit, "current", lambda _: needing(plan))
+    left(plan, ended=True, reason="time")
+    assert submit.retry("tiny", ["cluster.partition=main"], "runs") == 0
+    assert limits(scripts) == ["48:00:00", "24:00:00"]
+    assert scripts[1].endswith("--dependency=afterok:1 --kill-on-invalid-dep=yes")
+
+
+def test_what_needs_a_training_that_is_set_aside_waits(
+    plan: Plan, scripts: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(submit, "current", lambda _: needing(plan))
+    for _ in range(3):
+        left(plan, ended=True, reason="error")
+    assert submit.retry("tiny", [], "runs") == 0
+    first, second = plan.jobs
+    assert scripts == []
+    assert f"waits: {second.id} {second.name} needs {first.id}, which is set aside" in capsys.readouterr().out
+    assert submit.retry("tiny", [], "runs", every=True) == 0 and len(scripts) == 2
+
+
+def test_a_training_is_done_when_its_card_is_there_wherever_one_looks_from(plan: Plan, monkeypatch: pytest.MonkeyPatch):
+    """Its folder may have been unknown when the plan was made."""
+    first = plan.jobs[0]
+    plan.__dict__["jobs"] = [replace(first, training=True, folder=None)]
+    left(plan, ended=True, reason=None, folder="runs/train/x")
+    experiment = plan.experiment.resolve()
+    assert of(plan).state == "to do"
+    card = Path("runs/train/x/card.json").resolve()
+    card.parent.mkdir(parents=True)
+    card.touch()
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    moved = Plan(experiment / "plans" / plan.folder.name)
+    moved.__dict__["jobs"] = plan.jobs
+    assert of(moved).state == "done"
+
+
+def test_nothing_is_submitted_while_slurm_does_not_tell_its_queue(
+    plan: Plan, cli: Cli, scripts: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    assert submit.retry("tiny", [], "runs") == 0
+    monkeypatch.undo()
+    monkeypatch.chdir(Path(plan.facts["cwd"]))
+    (Path("bin")).mkdir()
+    for name in ("sbatch", "squeue"):
+        (Path("bin") / name).write_text("#!/bin/sh\necho 'slurm_load_jobs error: Socket timed out' >&2\nexit 1\n")
+        (Path("bin") / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{Path('bin').resolve()}:{os.environ['PATH']}")
+    reason = "SLURM does not tell its queue (slurm_load_jobs error: Socket timed out); what runs or waits there is not"
+    for line in ("submit tiny", "retry tiny"):
+        said = cli(line)
+        assert said.status == 2 and said.err.startswith(f"error: {reason}")
+    said = cli("status tiny")
+    assert said.err.startswith(f"warning: {reason}") and "0 of 8 images" in said.out
 
 
 def test_trainings_go_first_and_the_others_wait(plan: Plan, monkeypatch: pytest.MonkeyPatch):
-    from dataclasses import replace
-
     first, second = plan.jobs
     training = replace(first, id="aaaaaaaa", training=True)
     sent: list[list[str]] = []
@@ -207,6 +407,40 @@ def test_trainings_go_first_and_the_others_wait(plan: Plan, monkeypatch: pytest.
     made = submit.orders([replace(second, needs=["aaaaaaaa"])], ClusterSettings(gpus=0))
     assert submit._submit(plan, made, dry_run=False, awaited={"aaaaaaaa": "9_0"}) == 0
     assert sent[2][0] == "--dependency=afterok:9_0"
+
+
+def test_a_limit_that_slurm_would_not_understand(plan: Plan, cli: Cli):
+    for line in ("submit tiny --dry-run --time soon", "retry tiny --dry-run --time soon"):
+        assert cli(line).err.startswith("error: cluster.time=soon: not a limit such as 30 (minutes), 4:00:00")
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "{", ""])
+@pytest.mark.parametrize("file", ["experiment.json", "submissions/001/submission.json"])
+def test_a_damaged_file_of_an_experiment_is_named(plan: Plan, cli: Cli, file: str, text: str):
+    path = plan.experiment / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    for line in ("status tiny", "retry tiny --dry-run", "clean"):
+        said = cli(line)
+        assert said.status == 2 and said.err.startswith(f"error: {path}: not readable ("), said
+
+
+def test_a_damaged_try_counts_as_one_that_is_lost(plan: Plan):
+    path = left(plan, ended=True, reason=None)
+    path.write_text("[]")
+    os.utime(path, (0, 0))
+    assert of(plan).words == "failed: died without a word"
+
+
+def test_several_nodes_without_gpus_are_a_process_each(plan: Plan, cli: Cli):
+    said = cli("submit tiny --dry-run cluster=cpu --nodes 2")
+    assert said.status == 0, said.err
+    assert "#SBATCH --nodes=2" in said.out and "exec srun --kill-on-bad-exit=1 " in said.out
+
+
+def test_a_retry_leaves_the_processes_of_a_plan(plan: Plan, cli: Cli):
+    for flag in ("--nodes", "--gpus"):
+        assert cli(f"retry tiny {flag} 2").err.startswith(f"error: zinv retry {flag}: no such flag.")
 
 
 def test_without_slurm_nothing_is_submitted(plan: Plan, cli: Cli, monkeypatch: pytest.MonkeyPatch):
@@ -277,6 +511,7 @@ def test_ten_thousand_finished_images_in_under_two_seconds(plan: Plan):
     ids = [f"image-{i:05d}" for i in range(10_000)]
     for name in ids:
         (folder / "images" / name).mkdir()
+    (folder / "records.csv").touch()
     key = plan.jobs[0].images
     (plan.folder / "images" / f"{key}.txt").write_text("\n".join(ids) + "\n")
     plan.facts["images"][key] = len(ids)

@@ -136,6 +136,17 @@ def test_a_claim_or_an_owner_that_cannot_be_read_expires(tmp_path: Path, text: s
         assert own.take("ada") == 1
 
 
+def test_each_claim_without_an_owner_has_a_lease_of_its_own(tmp_path: Path):
+    """As a claim is for a moment before its owner is written, longer on a shared file system."""
+    own = claims(tmp_path)
+    with own.held():
+        (tmp_path / "claims" / "ada.0").touch()
+        assert own.take("ada") is None
+        time.sleep(1.2 * LEASE)
+        (tmp_path / "claims" / "ben.0").touch()
+        assert (own.take("ben"), own.take("ada")) == (None, 1)
+
+
 def test_finished_images_need_no_claims(tmp_path: Path):
     one = claims(tmp_path)
     with one.held():

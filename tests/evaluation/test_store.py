@@ -232,6 +232,14 @@ def test_scores_of_another_protocol_do_not_count(tmp_path):
     assert merge_records(run, other, ["ada"]).name == "records-e4e.csv"
 
 
+@pytest.mark.parametrize("text", ["", "[]", "{}"])
+def test_scores_that_are_damaged_are_made_again(tmp_path, text):
+    run = start(tmp_path)
+    fill(run, ["ada"])
+    next((run.path / "images" / "ada" / "scores").iterdir()).write_text(text)
+    assert unscored(run, PROTOCOL) == {"ada"}
+
+
 def test_a_protocol_describes_itself():
     from zinv.metrics.protocol import Protocol
 
@@ -247,6 +255,9 @@ def test_damage_is_named(tmp_path):
     (run.path / "images" / "ada" / "inversion.safetensors").write_bytes(b"torn")
     with pytest.raises(StoreError, match="image 'ada' is damaged; delete .* to do it again"):
         run.read("ada")
+    (run.path / "images" / "ada" / "result.json").write_text("[]")
+    with pytest.raises(StoreError, match=r"ada/result.json: not readable \(it has no status\). Delete .*/ada to do "):
+        run.result("ada")
     with pytest.raises(StoreError, match="image 'bob' is not finished"):
         run.read("bob")
     with pytest.raises(StoreError, match="there is no run in this folder"):

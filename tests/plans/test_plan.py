@@ -142,20 +142,25 @@ def test_frozen_code_is_the_same_code_and_stays_when_the_source_changes(tiny: Pa
     (mine / "helper.py").write_text("NAME = 'second'\n")
     commands = "; ".join(
         [
+            "from importlib.util import find_spec",
             "from zinv.evaluation import provenance",
-            "import mylab.spaces, zinv",
-            "print(mylab.spaces.Mine.label, provenance.code_digest(['mylab.spaces']), provenance.commit())",
-            "print(zinv.__file__)",
+            "import mylab.helper, zinv",
+            "print(mylab.helper.NAME, provenance.code_digest(['mylab.spaces']), provenance.commit())",
+            "print(zinv.__file__, find_spec('mylab.spaces').origin)",
         ]
     )
     environment = {**os.environ, **code.environment(plan.code)}
     done = subprocess.run(
         [sys.executable, "-c", commands], env=environment, capture_output=True, text=True, check=False
     )
-    label, digest, *commit, file = done.stdout.split()
+    label, digest, *commit, file, space = done.stdout.split()
     assert label == "first", done.stderr
     assert (digest, " ".join(commit)) == (plan.facts["code"], provenance.commit())
-    assert Path(file).is_relative_to(plan.code.resolve())
+    assert all(Path(path).is_relative_to(plan.code.resolve()) for path in (file, space))
+    assert (plan.code / "mylab" / "spaces.py").read_bytes() == (mine / "spaces.py").read_bytes()
+    changed = freeze(selected.experiment, plan_jobs(choose(selected)))  # another plan, though a helper alone differs
+    assert changed.folder != plan.folder and changed.facts["code"] != plan.facts["code"]
+    assert (changed.code / "mylab" / "helper.py").read_text() == "NAME = 'second'\n"
     for name in [name for name in sys.modules if name.partition(".")[0] == "mylab"]:
         del sys.modules[name]
 

@@ -52,8 +52,9 @@ def doomed(runs: Path, keep: str | None = None) -> Iterator[tuple[str, list[Path
     for card in sorted(runs.glob("train/*/card.json")):
         yield from ((str(path), [path]) for path in sorted(card.parent.glob("renders-*")))
     for facts in sorted((runs / FOLDER).glob("*/experiment.json")):
-        needed = {str(read_json(facts)["plan"])}
-        needed |= {str(read_json(path)["plan"]) for path in facts.parent.glob("submissions/*/submission.json")}
+        needed = {str(read_json(facts, "plan")["plan"])}
+        sent = facts.parent.glob("submissions/*/submission.json")
+        needed |= {str(read_json(path, "plan")["plan"]) for path in sent}
         plans = sorted(path for path in facts.parent.glob("plans/*") if path.name not in needed)
         yield from ((str(path), [path]) for path in [*plans, *_replaced(facts.parent)])
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,6 @@ from rich.table import Table
 
 from zinv.cluster.state import Progress, progress
 from zinv.errors import StoreError, suggest
-from zinv.evaluation.files import read_json
 from zinv.evaluation.progress import clock
 from zinv.plans.plan import FOLDER, Plan, current, experiment_folder
 
@@ -112,9 +112,17 @@ def logs(name: str, runs: str = "runs", lines: int = TAIL) -> int:
     return 0
 
 
+def _readable(runs: Path) -> Iterator[Plan]:
+    """The newest plan of each experiment; one that another version of zinv made hides no other."""
+    for path in sorted((runs / FOLDER).glob("*/experiment.json")):
+        try:
+            yield current(path.parent)
+        except StoreError as error:
+            print(f"warning: {error}", file=sys.stderr)
+
+
 def _find(name: str, runs: str) -> tuple[Plan, Progress]:
-    folders = sorted((Path(runs) / FOLDER).glob("*/experiment.json"))
-    plans = [Plan.open(path.parent / "plans" / str(read_json(path)["plan"])) for path in folders]
+    plans = list(_readable(Path(runs)))
     found = [
         (plan, job) for plan in plans for job in plan.jobs if name in (job.id, job.name) or job.id.startswith(name)
     ]

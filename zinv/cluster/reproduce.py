@@ -15,8 +15,8 @@ from typing import Any
 
 from zinv.cluster.archive import COMPARED, FORMAT, SUMS, sums
 from zinv.compare import paired
-from zinv.config import compose, load, save
-from zinv.errors import StoreError
+from zinv.config import Config, compose, identity, load, save
+from zinv.errors import ConfigError, StoreError, ZinvError
 from zinv.evaluation.provenance import versions
 from zinv.evaluation.rows import Row
 from zinv.plans import code
@@ -98,6 +98,7 @@ def _again(unpacked: Unpacked, job: Planned, overrides: Sequence[str]) -> Path:
     """Run a whole job from the archived code; returns its folder."""
     plan = unpacked.plan
     config = compose([*overrides, f"runs={unpacked.root / 'runs'}"], job.config)
+    _check_unmoved(job, config, overrides)
     whole = replace(job, id=job.run_id, shard=(0, 1), folder=None, config=config)
     one = plan.folder / f"{job.run_id}.json"
     one.write_text(line(whole), encoding="utf-8")
@@ -107,6 +108,18 @@ def _again(unpacked: Unpacked, job: Planned, overrides: Sequence[str]) -> Path:
     if not (folder / "records.csv").is_file():
         raise StoreError(f"{job.id} {job.name}: it made no records here: {said}")
     return folder
+
+
+def _check_unmoved(job: Planned, config: Config, overrides: Sequence[str]) -> None:
+    """Raise ConfigError if overrides change what a run computes; what its own files are, only they can tell."""
+    try:
+        before = identity(job.config)
+    except ZinvError:
+        return
+    now = identity(config)
+    if moved := [key for key in before if now.get(key) != before[key]]:
+        words = f"changes what {job.name} computes ({', '.join(moved)})"
+        raise ConfigError(f"{' '.join(overrides)}: {words}; zinv reproduce takes places on this machine.")
 
 
 def _scored(unpacked: Unpacked, job: Planned, overrides: Sequence[str]) -> Path:

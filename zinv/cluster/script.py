@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from zinv.config.settings import ClusterSettings
+from zinv.errors import ConfigError
+
+LIMIT: Final = re.compile(r"\d+-\d+(:\d+){0,2}|\d+(:\d+){0,2}")
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,12 @@ def minutes(limit: str) -> int:
 
     >>> minutes("30"), minutes("1:30:00"), minutes("2-0"), minutes("1-12:30")
     (30, 90, 2880, 2190)
+
+    Raises:
+        ConfigError: it is none.
     """
+    if not LIMIT.fullmatch(limit):
+        raise ConfigError(f"cluster.time={limit}: not a limit such as 30 (minutes), 4:00:00 or 1-12:00:00.")
     days, dash, rest = limit.rpartition("-")
     parts = [int(part) for part in rest.split(":")]
     if dash:

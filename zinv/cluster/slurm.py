@@ -72,10 +72,18 @@ def partitions() -> list[str]:
 
 
 def queue(jobs: Sequence[str]) -> dict[str, Queued]:
-    """What is in the queue of these jobs and their tasks, by number: `12`, or `12_3` in an array."""
+    """What is in the queue of these jobs and their tasks, by number: `12`, or `12_3` in an array.
+
+    Raises:
+        ConfigError: SLURM is here and does not answer.
+    """
     if not jobs or shutil.which("squeue") is None:
         return {}
-    lines = _run("squeue", "-h", "-r", "-t", "all", "-o", "%i|%T|%r|%N").stdout.splitlines()
+    done = _run("squeue", "-h", "-r", "-t", "all", "-o", "%i|%T|%r|%N")
+    if done.returncode:
+        reason = " ".join(done.stderr.split()).rstrip(".") or f"squeue ends with {done.returncode}"
+        raise ConfigError(f"SLURM does not tell its queue ({reason}); what runs or waits there is not known.")
+    lines = done.stdout.splitlines()
     found = {number: Queued(*rest) for number, *rest in (line.split("|") for line in lines) if len(rest) == 3}
     gone = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "DEADLINE")
     return {n: task for n, task in found.items() if n.partition("_")[0] in jobs and task.state not in gone}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from zinv.cluster import slurm
-from zinv.errors import StoreError
+from zinv.errors import ConfigError, StoreError
 from zinv.evaluation.claims import is_dead_here, lease_seconds
 from zinv.evaluation.files import names, read_json
 from zinv.plans.attempts import COUNTED, REASONS, Attempt, attempts
@@ -84,20 +85,39 @@ def submissions(experiment: Path) -> list[Submission]:
     """All submissions of an experiment, the oldest first."""
     found = []
     for path in sorted((experiment / "submissions").glob("*/submission.json")):
-        content: Any = read_json(path)
+        content: Any = read_json(path, "tasks", "time")
         number = path.parent / "slurm.json"
-        job: Any = read_json(number)["job"] if number.is_file() else None
+        job: Any = read_json(number, "job")["job"] if number.is_file() else None
         found.append(Submission(path.parent, content["tasks"], job, str(content["time"])))
     return found
 
 
-def progress(plan: Plan, jobs: Sequence[Planned] | None = None) -> list[Progress]:
-    """How far the jobs of a plan are."""
+def progress(plan: Plan, jobs: Sequence[Planned] | None = None, sure: bool = False) -> list[Progress]:
+    """How far the jobs of a plan are.
+
+    Args:
+        plan: whose.
+        jobs: which of them; all by default.
+        sure: raise where SLURM does not tell its queue; otherwise files alone have to do, with a warning.
+
+    Raises:
+        ConfigError: SLURM does not answer, and it has to be known what waits there.
+    """
     sent = submissions(plan.experiment)
-    queue = slurm.queue([one.slurm for one in sent if one.slurm])
+    queue = _queue(sent, sure)
     now = file_system_time(plan.experiment)
     listed: dict[str, tuple[set[str], set[str]]] = {}
     return [_progress(plan, job, sent, queue, now, listed) for job in (plan.jobs if jobs is None else jobs)]
+
+
+def _queue(sent: Sequence[Submission], sure: bool) -> Mapping[str, slurm.Queued]:
+    try:
+        return slurm.queue([one.slurm for one in sent if one.slurm])
+    except ConfigError as error:
+        if sure:
+            raise
+        print(f"warning: {error}", file=sys.stderr)
+        return {}
 
 
 def file_system_time(folder: Path) -> float:
@@ -123,7 +143,8 @@ def _progress(
     total, finished, failures = _images(plan, job, folder, listed)
     task = next((number for one in reversed(sent) if (number := one.number(job.id))), None)
     queued = queue.get(task) if task else None
-    state, reason = _state(job, folder, last, queued, total - finished, len(failures), now)
+    place = None if folder is None else _absolute(plan, folder)
+    state, reason = _state(job, place, last, queued, total - finished, len(failures), now)
     since = 0 if state == "done" else _in_vain(tries, finished, now)
     if state in ("failed", "stopped") and since >= SET_ASIDE:
         state = "set aside"
@@ -174,28 +195,35 @@ def _why(path: Path) -> str:
 
 def _state(
     job: Planned,
-    folder: str | None,
+    folder: Path | None,
     last: Attempt | None,
     queued: slurm.Queued | None,
     left: int,
     num_failed: int,
     now: float,
 ) -> tuple[State, str | None]:
-    if job.training and folder and (Path(folder) / "card.json").is_file():
+    if job.training and folder and (folder / "card.json").is_file():
         return "done", None
     if last and not last.ended and _lives(last, now) and (queued is None or queued.state != "PENDING"):
         return "running", None
     if queued:
         return ("running" if queued.state in ("RUNNING", "COMPLETING") else "queued"), None
-    well = last is None or (last.ended and not last.reason)  # else what comes after the last image may be missing
-    if not job.training and left == 0 and not num_failed and well:
+    if not job.training and left == 0 and not num_failed and _is_made(job, folder, last):
         return "done", None
     if last is None:
         return "to do", None
     reason = _reason(last, now)
     if reason is None:
-        return "to do", None  # it was done, and more images are asked for
+        return "to do", None  # it was done, and more is asked for
     return ("stopped" if reason == "stopped" else "failed"), reason
+
+
+def _is_made(job: Planned, folder: Path | None, last: Attempt | None) -> bool:
+    """Whether scores, edits and records were made too, which come after the last image."""
+    if last:
+        return last.made(job.asked)
+    files = ("records.csv", "edits.csv") if "direction" in job.config else ("records.csv",)
+    return folder is not None and all((folder / file).is_file() for file in files)
 
 
 def _reason(last: Attempt, now: float) -> str | None:

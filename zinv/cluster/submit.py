@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from zinv.cluster import slurm
-from zinv.cluster.script import Shape, longer, script, split, tasks
+from zinv.cluster.script import Shape, longer, minutes, script, split, tasks
 from zinv.cluster.state import Progress, progress, submissions
 from zinv.config import build, compose
 from zinv.config.selection import Selection, select
@@ -32,12 +32,14 @@ class Order:
         jobs: which.
         shape: nodes and processes.
         cluster: what is asked for.
+        time: their limit, which may be longer than the cluster's.
         batch_sizes: smaller ones, by job.
     """
 
     jobs: Sequence[Planned]
     shape: Shape
     cluster: ClusterSettings
+    time: str
     batch_sizes: Mapping[str, int]
 
 
@@ -70,7 +72,7 @@ def submit(
     if not dry_run:
         slurm.require()
     own = [text for text in overrides if text.partition("=")[0].partition(".")[0] == "cluster"]
-    cluster: ClusterSettings = build(compose(own, groups=("cluster",)), "cluster")
+    cluster = _cluster(own, {})
     cluster = replace(cluster, flags=(*cluster.flags, *sbatch_flags))
     rest = [text for text in overrides if text not in own]
     given = {text.partition("=")[0] for text in rest}
@@ -81,7 +83,7 @@ def submit(
     plan = freeze(chosen.experiment, jobs, current=not dry_run)
     if all(job.folder for job in jobs) and not dry_run:
         declare_contrasts(chosen)
-    states = progress(plan)
+    states = progress(plan, sure=not dry_run)
     left = [one.job for one in states if one.state not in LIVE]
     told(plan, left)
     if pilot:
@@ -94,59 +96,75 @@ def submit(
 def retry(name: str, overrides: Sequence[str], runs: str, every: bool = False, dry_run: bool = False) -> int:
     """Submit what is missing or failed, and nothing else, by reason.
 
-    Out of memory goes with half the batch, a time limit with twice the time; what failed three times without getting
-    further is set aside, unless `every` asks for it. What runs or waits in the queue is left alone.
+    Out of memory goes with half the batch, a time limit with twice the time, unless overrides say which; what failed
+    three times without getting further is set aside, unless `every` asks for it, and what needs it waits. What runs or
+    waits in the queue is left alone.
 
     Raises:
-        ConfigError: no SLURM.
+        ConfigError: no SLURM, or it does not answer.
         StoreError: no plan of this name.
     """
     if not dry_run:
         slurm.require()
     plan = current(experiment_folder(Path(runs), name))
-    before = submissions(plan.experiment)
     settings = plan_cluster(plan, overrides)
-    states = progress(plan)
+    states = progress(plan, sure=not dry_run)
     aside = [one for one in states if one.state == "set aside" and not every]
-    again = [one for one in states if one.state not in LIVE and one not in aside]
+    stuck = {one.job.id for one in aside}
+    again = [one for one in states if one.state not in LIVE and one not in aside and not stuck & {*one.job.needs}]
     for one in aside:
         print(f"set aside: {one.job.id} {one.job.name}: failed {one.failed_tries} times ({_last(one)}); --all tries it")
+    for one in states:
+        if need := stuck & {*one.job.needs}:
+            print(f"waits: {one.job.id} {one.job.name} needs {', '.join(sorted(need))}, which is set aside")
     for one in again:
         print(f"again: {one.job.id} {one.job.name} ({_last(one)})")
     if not again:
         print("nothing is missing." if not aside else "nothing else is missing.")
         return 0
-    timed = {one.job.id for one in again if one.reason == "time"}
-    limit = longer(before[-1].time) if before else longer(settings.time)
+    given = any(text.startswith("cluster.time=") for text in overrides)
+    times = {} if given else {one.job.id: _longer(plan, one, settings) for one in again if one.reason == "time"}
     smaller = {one.job.id: size for one in again if (size := _batch_size(one)) is not None}
-    made = orders([one.job for one in again if one.job.id not in timed], settings, smaller)
-    made += orders([one.job for one in again if one.job.id in timed], replace(settings, time=limit), smaller)
-    return _submit(plan, made, dry_run, _awaited(states))
+    return _submit(plan, orders([one.job for one in again], settings, smaller, times), dry_run, _awaited(states))
+
+
+def _longer(plan: Plan, one: Progress, settings: ClusterSettings) -> str:
+    """Twice the limit that a job last had."""
+    limits = [sent.time for sent in submissions(plan.experiment) if sent.number(one.job.id)]
+    return longer(limits[-1] if limits else settings.time)
 
 
 def plan_cluster(plan: Plan, overrides: Sequence[str]) -> ClusterSettings:
     """What the last submission asked for, changed by overrides."""
-    sent = submissions(plan.experiment)
-    base = {"cluster": _stored(sent[-1].path)} if sent else {}
+    sent = [one for one in submissions(plan.experiment) if one.slurm]  # what SLURM refused does not count
+    return _cluster(overrides, {"cluster": _stored(sent[-1].path)} if sent else {})
+
+
+def _cluster(overrides: Sequence[str], base: Mapping[str, object]) -> ClusterSettings:
     settings: ClusterSettings = build(compose(overrides, base, groups=("cluster",)), "cluster")
+    minutes(settings.time)  # or the next limit could not be told from it
     return settings
 
 
 def orders(
-    jobs: Iterable[Planned], cluster: ClusterSettings, batch_sizes: Mapping[str, int] | None = None
+    jobs: Iterable[Planned],
+    cluster: ClusterSettings,
+    batch_sizes: Mapping[str, int] | None = None,
+    times: Mapping[str, str] | None = None,
 ) -> list[Order]:
-    """Jobs by what they ask for, those that others wait for first."""
+    """Jobs by what they ask for, those that others wait for first; `times` are limits other than the cluster's."""
     known = {job.id: job for job in jobs}
 
     def level(job: Planned) -> int:
         return max((1 + level(known[need]) for need in job.needs if need in known), default=0)
 
-    groups: dict[tuple[int, Shape], list[Planned]] = {}
+    groups: dict[tuple[int, Shape, str], list[Planned]] = {}
     for job in known.values():
-        groups.setdefault((level(job), _shape(job, cluster)), []).append(job)
+        limit = (times or {}).get(job.id, cluster.time)
+        groups.setdefault((level(job), _shape(job, cluster), limit), []).append(job)
     return [
-        Order(group, shape, cluster, batch_sizes or {})
-        for (_, shape), group in sorted(groups.items(), key=lambda item: item[0][0])
+        Order(group, shape, cluster, limit, batch_sizes or {})
+        for (_, shape, limit), group in sorted(groups.items(), key=lambda item: item[0][0])
     ]
 
 
@@ -161,7 +179,7 @@ def told(plan: Plan, left: Sequence[Planned]) -> None:
 
 def _several(cluster: ClusterSettings) -> list[str]:
     """Overrides of jobs that have several processes: one on each GPU of each node."""
-    if cluster.whole_node or cluster.gpus * cluster.nodes <= 1:
+    if cluster.whole_node or max(1, cluster.gpus) * cluster.nodes == 1:
         return []
     return ["trainer.strategy=ddp", f"trainer.devices={cluster.gpus or 1}", f"trainer.num_nodes={cluster.nodes}"]
 
@@ -212,7 +230,7 @@ def _prepare(plan: Plan, order: Order, part: Sequence[list[str]], write: bool) -
         plan.experiment.name,
         len(part),
         order.shape,
-        order.cluster,
+        replace(order.cluster, time=order.time),
         place,
         plan.code.resolve(),
         Path(plan.facts["cwd"]),
@@ -225,7 +243,7 @@ def _prepare(plan: Plan, order: Order, part: Sequence[list[str]], write: bool) -
             content: dict[str, Any] = {
                 "plan": plan.folder.name,
                 "tasks": [{"jobs": jobs, "batch_size": _of(order, jobs)} for jobs in part],
-                "time": order.cluster.time,
+                "time": order.time,
                 "cluster": {
                     **vars(order.cluster),
                     "_target_": "zinv.config.settings.ClusterSettings",
@@ -242,7 +260,7 @@ def _of(order: Order, jobs: Sequence[str]) -> dict[str, int]:
 
 
 def _stored(place: Path) -> dict[str, object]:
-    content = read_json(place / "submission.json")["cluster"]
+    content = read_json(place / "submission.json", "cluster")["cluster"]
     assert isinstance(content, dict)
     return content
 

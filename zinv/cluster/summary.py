@@ -11,10 +11,10 @@ from pathlib import Path
 from zinv.config import build
 from zinv.draw import drawings
 from zinv.errors import ZinvError
-from zinv.evaluation.files import read_json, replace_text
+from zinv.evaluation.files import replace_text
 from zinv.evaluation.formats import format_table
 from zinv.evaluation.report import Project, begin
-from zinv.plans.plan import FOLDER, Plan
+from zinv.plans.plan import FOLDER, Plan, current
 from zinv.stage import Stage, Wishes
 from zinv.tables import Found, found_tables, of_plan
 
@@ -24,20 +24,23 @@ MARK = "summarised"
 def summarise(runs: Path) -> None:
     """Tell W&B of each experiment whose runs it was told of, once for each state of their records."""
     for path in sorted((runs / FOLDER).glob("*/experiment.json")):
-        plan = Plan.open(path.parent / "plans" / str(read_json(path)["plan"]))
-        logger = build(next(job for job in plan.jobs if not job.training).config, "logger")
-        found = of_plan(plan)
-        if not isinstance(logger, Project) or logger.mode == "disabled" or not found.rows:
-            continue
-        state, mark = _state(found), plan.experiment / MARK
-        if mark.is_file() and mark.read_text(encoding="utf-8") == state:
-            continue
         try:
-            send(plan, found, logger)
-            replace_text(mark, state)
+            _summarise(current(path.parent))
         except Exception as error:  # the runs' own reports are uploaded all the same
             reason = " ".join(str(error).split()) or type(error).__name__
-            print(f"warning: {plan.experiment.name} as a whole was not reported ({reason}).", file=sys.stderr)
+            print(f"warning: {path.parent.name} as a whole was not reported ({reason}).", file=sys.stderr)
+
+
+def _summarise(plan: Plan) -> None:
+    rows = [job for job in plan.jobs if not job.training]
+    logger = build(rows[0].config, "logger") if rows else None
+    if not isinstance(logger, Project) or logger.mode == "disabled" or not (found := of_plan(plan)).rows:
+        return
+    state, mark = _state(found), plan.experiment / MARK
+    if mark.is_file() and mark.read_text(encoding="utf-8") == state:
+        return
+    send(plan, found, logger)
+    replace_text(mark, state)
 
 
 def send(plan: Plan, found: Found, logger: Project) -> None:

@@ -10,9 +10,12 @@ from zinv.commands.rows import SELECTED, selection_of
 FOLDER: Final = Flag(("folder",), "folder of runs; by default runs", "FOLDER", optional=True)
 RUNS: Final = Flag(("--runs",), "folder of runs; by default runs", "FOLDER")
 ASKED: Final = ("partition", "account", "gpus", "nodes", "cpus", "time", "array_limit")
+PLANNED: Final = ("gpus", "nodes")
+"""What a job's processes follow from: retry leaves it as the plan has it."""
 ASKING: Final = tuple(
     Flag((f"--{key.replace('_', '-')}",), f"cluster.{key} of every job", key.upper()) for key in ASKED
 )
+ASKING_AGAIN: Final = tuple(flag for key, flag in zip(ASKED, ASKING, strict=True) if key not in PLANNED)
 
 
 def _submit(arguments: Arguments) -> int:
@@ -33,7 +36,7 @@ def _status(arguments: Arguments) -> int:
 def _retry(arguments: Arguments) -> int:
     from zinv.cluster.submit import flags_as_overrides, retry
 
-    asked = flags_as_overrides({key: getattr(arguments, key) for key in ASKED})
+    asked = flags_as_overrides({key: getattr(arguments, key) for key in ASKED if key not in PLANNED})
     return retry(arguments.name, asked, arguments.runs or "runs", arguments.all, arguments.dry_run)
 
 
@@ -89,7 +92,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "retry": Command(
         "submit what is missing or failed, by reason: a smaller batch, a longer limit",
         _retry,
-        (EXPERIMENT, RUNS, *ASKING, Flag(("--all",), "also what is set aside after three failures"), DRY),
+        (EXPERIMENT, RUNS, *ASKING_AGAIN, Flag(("--all",), "also what is set aside after three failures"), DRY),
         "zinv retry demo",
     ),
     "logs": Command(

@@ -7,7 +7,7 @@ from typing import Final
 from zinv.commands.base import DRY, FRESH, KEEP, OVERRIDES, RUN, Arguments, Command, Flag, count
 from zinv.commands.rows import SELECTED, selection_of
 
-JOBS: Final = Flag(("--jobs",), "rows at a time; by default one a core on a CPU, else 1", "N")
+JOBS: Final = Flag(("--jobs",), "rows at a time; by default one a core on a CPU, else one a GPU", "N")
 UPDATE: Final = Flag(("--update",), "replace the experiment's results.csv")
 
 

@@ -200,11 +200,15 @@ class Claims:
                 (self.owners / owner).unlink(missing_ok=True)
 
     def _last(self, name: str) -> tuple[int, str | None]:
-        """The number of the next claim on an image, and the owner of the last one, if there is one."""
+        """The number of the next claim on an image, and the owner of the last one, if there is one.
+
+        A claim whose owner is not written yet stands for itself: each of these has a lease of its own.
+        """
         number, owner = 0, None
         while True:
             try:
-                owner = self._path(name, number).read_text(encoding="utf-8").strip()
+                path = self._path(name, number)
+                owner = path.read_text(encoding="utf-8").strip() or path.name
             except FileNotFoundError:
                 return number, owner
             number += 1

@@ -37,8 +37,8 @@ def to_json(content: Json) -> str:
     return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, default=str) + "\n"
 
 
-def read_json(path: Path) -> dict[str, Json]:
-    """A JSON mapping.
+def read_json(path: Path, *keys: str) -> dict[str, Json]:
+    """A JSON mapping that has these keys.
 
     Raises:
         StoreError: the file is missing or damaged.
@@ -47,6 +47,9 @@ def read_json(path: Path) -> dict[str, Json]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise StoreError(f"{path}: not readable ({error}).") from error
+    lacking = [key for key in keys if not isinstance(content, dict) or key not in content]
+    if lacking or not isinstance(content, dict):
+        raise StoreError(f"{path}: not readable ({f'it has no {lacking[0]}' if lacking else 'no mapping'}).")
     return cast(dict[str, Json], content)
 
 

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -26,17 +26,28 @@ LIBRARIES: Final = ("zinv", "torch", "lightning", "torchmetrics", "numpy", "scip
 
 
 def code_digest(modules: Iterable[str] = ()) -> str:
-    """sha256 over the package's Python files and those of the named modules (dotted choices).
+    """sha256 over the package's Python files, the named modules (dotted choices) and all of the packages they are in.
 
     >>> code_digest() == code_digest([]) != code_digest(["json"])
     True
     """
     total = hashlib.sha256(_package_digest().encode())
-    for name in sorted(set(modules)):
-        spec = importlib.util.find_spec(name)
-        if spec and spec.origin and Path(spec.origin).is_file():
-            total.update(name.encode() + Path(spec.origin).read_bytes())
+    for name in sorted({name.partition(".")[0] for name in modules}):
+        for inside, path in _sources(name):
+            total.update(f"{name}/{inside}".encode() + path.read_bytes())
     return total.hexdigest()
+
+
+def _sources(name: str) -> Iterator[tuple[str, Path]]:
+    """Python files of a module, or of a whole package by their places in it."""
+    spec = importlib.util.find_spec(name)
+    for folder in [Path(place) for place in (spec and spec.submodule_search_locations) or ()]:
+        for path in sorted(folder.rglob("*.py")):
+            inside = path.relative_to(folder)
+            if not any(part.startswith(".") for part in inside.parts):
+                yield inside.as_posix(), path
+    if spec and not spec.submodule_search_locations and spec.origin and Path(spec.origin).is_file():
+        yield "", Path(spec.origin)
 
 
 @cache

@@ -9,6 +9,7 @@ from typing import cast
 
 import pandas as pd
 
+from zinv.errors import StoreError
 from zinv.evaluation.files import Json, clear_errors, locked, read_json, replace_text, to_json
 from zinv.evaluation.records import Header, ProtocolInfo, Scalar, count_missing, number, write_records
 from zinv.evaluation.store import LOCK, Result, Run
@@ -24,11 +25,14 @@ def write_scores(run: Run, protocol: ProtocolInfo, name: str, values: Mapping[st
 
 
 def read_scores(run: Run, protocol: ProtocolInfo, name: str) -> dict[str, float] | None:
-    """One image's metrics; None if it was not scored under this protocol as it now is."""
+    """One image's metrics; None if it was not scored under this protocol as it now is, or its file is damaged."""
     path = run.path / "images" / name / "scores" / f"{protocol.name}.json"
     if not path.is_file():
         return None
-    content = read_json(path)
+    try:
+        content = read_json(path, "protocol", "values")
+    except StoreError:
+        return None  # what can be made again is
     values = cast(Mapping[str, str], content["values"])
     fits = content["protocol"] == protocol.digest and set(protocol.columns) <= set(values)
     return {key: float(values[key]) for key in protocol.columns} if fits else None

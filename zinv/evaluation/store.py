@@ -149,7 +149,7 @@ class Run:
     @property
     def facts(self) -> Result:
         """Content of `run.json`."""
-        return read_json(self.path / "run.json")
+        return read_json(self.path / "run.json", "identity", "code", "starts")
 
     def finished(self) -> set[str]:
         """Ids of the images that have a result."""
@@ -233,10 +233,14 @@ class Run:
         """The result file of a finished or failed image.
 
         Raises:
-            StoreError: there is none.
+            StoreError: there is none, or it is damaged.
         """
-        done = self.path / "images" / name / "result.json"
-        return read_json(done if done.is_file() else self.path / "failed" / f"{name}.json")
+        done, failed = self.path / "images" / name, self.path / "failed" / f"{name}.json"
+        file, whole = (done / "result.json", done) if done.is_dir() else (failed, failed)
+        try:
+            return read_json(file, "status", "code_digest")
+        except StoreError as error:
+            raise StoreError(f"{error} Delete {whole} to do the image again.") from error
 
     def read(self, name: str) -> Stored:
         """A finished image.

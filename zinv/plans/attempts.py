@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, ClassVar, Final, Literal, cast
 
 from zinv.errors import StoreError, ZinvError
 from zinv.evaluation.claims import Heart
-from zinv.evaluation.files import names, read_json
+from zinv.evaluation.files import Json, names, read_json, replace_text, to_json
 
 Reason = Literal["memory", "time", "stopped", "images", "error", "lost"]
 REASONS: Final[dict[str, str]] = {
@@ -29,7 +29,13 @@ SLURM: Final = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SL
 
 
 class Stopped(BaseException):
-    """A signal asked this process to end; `reason` says why, as far as the signal tells."""
+    """A signal asked this process to end; `reason` says why, as far as the signal tells.
+
+    Attributes:
+        asked: why this process was asked to end; a library that a signal meets may turn the exception into another.
+    """
+
+    asked: ClassVar[Reason | None] = None
 
     def __init__(self, reason: Reason) -> None:
         self.reason: Reason = reason
@@ -57,6 +63,10 @@ class Attempt:
         """Why it did not do its job; None if it did."""
         return cast("str | None", self.facts.get("reason"))
 
+    def made(self, asked: str) -> bool:
+        """Whether it did all that is asked of its images; what an older one was asked is not known."""
+        return self.ended and not self.reason and self.facts.get("asked", asked) == asked
+
     @property
     def slurm(self) -> str | None:
         """Its job in SLURM's queue, as `squeue` names it: `12_3` in an array."""
@@ -77,18 +87,52 @@ def folder(experiment: Path, job: str) -> Path:
 
 
 def attempts(experiment: Path, job: str) -> list[Attempt]:
-    """The tries of a job, the oldest first; a file that is damaged counts as one that was lost."""
+    """The tries of a job, the last to give a sign at the end; a file that is damaged counts as one that was lost.
+
+    The order is that of the file system's clock: those of the nodes, which are in the files' names, may differ.
+    """
     place = folder(experiment, job)
     found = []
-    for name in sorted(names(place)) if place.is_dir() else []:
-        if name.startswith("."):
-            continue
+    for name in sorted(_visible(place), key=lambda name: ((place / name).stat().st_mtime_ns, name)):
         try:
-            facts = read_json(place / name)
+            facts = _with_rank(place / name, read_json(place / name))
         except StoreError:
             facts = {"count": -1}
         found.append(Attempt(place / name, facts))
     return found
+
+
+def _visible(place: Path) -> list[str]:
+    return [name for name in names(place) if not name.startswith(".")] if place.is_dir() else []
+
+
+def _with_rank(path: Path, facts: dict[str, Json]) -> dict[str, Json]:
+    """A try with what `rank` noted beside it; how one died without a word SLURM may know better than an error."""
+    beside = path.with_name(f".{path.name}.rank")
+    note = read_json(beside, "reason", "error") if beside.is_file() else {}
+    if note.get("reason") == "error" and not facts.get("ended"):
+        note["reason"] = None
+    return facts | note
+
+
+@contextmanager
+def rank(experiment: Path, job: str) -> Iterator[None]:
+    """Note what ends another process of a job than the first, which only learns that it is alone."""
+    try:
+        yield
+    except BaseException as error:
+        reason, tries = reason_of(error), attempts(experiment, job)
+        if reason in ("memory", "error") and tries and not tries[-1].ended and _is_now(tries[-1]):
+            note = {"reason": reason, "error": f"rank {os.environ.get('SLURM_PROCID', '?')}: {_words(error)}"}
+            with suppress(OSError):
+                replace_text(tries[-1].path.with_name(f".{tries[-1].path.name}.rank"), to_json(note))
+        raise
+
+
+def _is_now(last: Attempt) -> bool:
+    """Whether a try is of the same start of SLURM's task as this process."""
+    own = last.facts.get("slurm", {})
+    return all(own.get(name) == os.environ.get(name) for name in ("SLURM_JOB_ID", "SLURM_RESTART_COUNT"))
 
 
 @contextmanager
@@ -110,6 +154,8 @@ def reason_of(error: BaseException) -> Reason:
     """The reason that an exception stands for."""
     if isinstance(error, Stopped):
         return error.reason
+    if Stopped.asked:
+        return Stopped.asked
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return "stopped"
     is_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

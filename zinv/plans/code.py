@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -38,6 +39,15 @@ def freeze(folder: Path, modules: Iterable[str]) -> None:
         _copy_module(name, origin, folder)
     facts = {"commit": provenance.commit(), "diff": provenance.uncommitted(), "from": str(package)}
     (folder / provenance.FROZEN).write_text(to_json(facts), encoding="utf-8")
+
+
+def digest(modules: Iterable[str]) -> str:
+    """sha256 over all that `freeze` would copy beside zinv."""
+    total = hashlib.sha256(provenance.code_digest().encode())
+    for name, origin in sorted(_own(modules)):
+        for inside, path in _kept(origin) if origin.is_dir() else [(Path(origin.name), origin)]:
+            total.update(f"{name}/{inside.as_posix()}".encode() + path.read_bytes())
+    return total.hexdigest()
 
 
 def package_assets() -> Path | None:
@@ -94,11 +104,17 @@ def _copy_module(name: str, origin: Path, folder: Path) -> None:
 
 
 def _copy_tree(origin: Path, target: Path) -> None:
+    for inside, path in _kept(origin):
+        (target / inside).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, target / inside)
+
+
+def _kept(origin: Path) -> Iterator[tuple[Path, Path]]:
+    """Files of a folder that are copied, by their places in it."""
     for path in sorted(origin.rglob("*")):
         inside = path.relative_to(origin)
         hidden = any(part.startswith(".") or part == "__pycache__" for part in inside.parts)
         if hidden or inside.parts[0] == "assets" or not path.is_file():
             continue
         if path.suffix in KEPT and path.stat().st_size <= LIMIT:
-            (target / inside).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, target / inside)
+            yield inside, path

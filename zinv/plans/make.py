@@ -119,7 +119,7 @@ def freeze(experiment: Experiment, jobs: Sequence[Planned], current: bool = True
     _check_name(folder, origin)
     modules = {name for job in jobs for name in foreign_modules(job.config)} if jobs else set()
     content = [line(job) for job in jobs]
-    name = digest({"jobs": content, "code": provenance.code_digest(modules)})[:8]
+    name = digest({"jobs": content, "code": code.digest(modules)})[:8]
     target = folder / "plans" / name
     with clear_errors(folder):
         if not (target / "plan.json").is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -61,6 +62,12 @@ class Planned:
         trainer = self.config["trainer"]
         devices = 0 if trainer["devices"] == "auto" else int(trainer["devices"])
         return devices * int(trainer["num_nodes"])
+
+    @property
+    def asked(self) -> str:
+        """Digest of what it makes of its images' inversions, which its id does not tell: scores and edits."""
+        content = {group: self.config.get(group) for group in ("protocol", "direction")}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
     def own(self, ids: Sequence[str]) -> list[str]:
         """Its part of the images."""
@@ -194,4 +201,4 @@ def current(folder: Path) -> Plan:
     if not path.is_file():
         known = [entry.name for entry in folder.parent.glob("*") if entry.is_dir()]
         raise StoreError(f"{folder.name}: no plan of it in {folder.parent}. {suggest(folder.name, known)}")
-    return Plan.open(folder / "plans" / str(read_json(path)["plan"]))
+    return Plan.open(folder / "plans" / str(read_json(path, "plan")["plan"]))

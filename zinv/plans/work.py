@@ -19,9 +19,10 @@ from typing import Any, Final
 from zinv.errors import StoreError, ZinvError
 from zinv.evaluation.claims import Heart
 from zinv.evaluation.files import names, read_json
-from zinv.plans.attempts import REASONS, Reason, Stopped, attempt
+from zinv.plans.attempts import REASONS, Reason, Stopped, attempt, rank
 from zinv.plans.plan import Plan, Planned
 
+USAGE: Final = "python -m zinv.plans.work SUBMISSION TASK, or PLAN job=ID"
 SIGNALS: Final[dict[signal.Signals, Reason]] = {signal.SIGTERM: "stopped", signal.SIGUSR1: "time"}
 """SIGTERM is preemption or scancel; SIGUSR1 comes from `#SBATCH --signal` alone, before the time limit."""
 
@@ -32,13 +33,16 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         0; 1 if a job failed; 143 if it was told to stop.
     """
+    if len(arguments) != 2:
+        print(f"error: two arguments, not {len(arguments)}: {USAGE}.", file=sys.stderr)
+        return 2
     place, which = Path(arguments[0]), arguments[1]
     try:
         if not which.isdecimal():
             plan = Plan.open(place)
             return work(plan, [_one(plan, which)], {}, "")
         number = int(which)
-        submission = read_json(place / "submission.json")
+        submission = read_json(place / "submission.json", "plan", "tasks")
         tasks: Any = submission["tasks"]
         plan = Plan.open(place.parent.parent / "plans" / str(submission["plan"]))
         return work(plan, [plan.job(name) for name in _share(tasks[number]["jobs"])], tasks[number], place.name)
@@ -51,8 +55,11 @@ def _one(plan: Plan, which: str) -> Planned:
     """A job that is named as a W&B agent does, or written in a file of its own."""
     if which.startswith("job="):
         return plan.job(which.removeprefix("job="))
-    content = json.loads(Path(which).read_text(encoding="utf-8"))
-    return Planned(**{**content, "shard": tuple(content["shard"])})
+    try:
+        content = json.loads(Path(which).read_text(encoding="utf-8"))
+        return Planned(**{**content, "shard": tuple(content["shard"])})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise StoreError(f"{which}: neither job=ID nor a file with a job of a plan ({error}).") from error
 
 
 def work(plan: Plan, jobs: Sequence[Planned], task: dict[str, Any], submission: str) -> int:
@@ -66,14 +73,16 @@ def work(plan: Plan, jobs: Sequence[Planned], task: dict[str, Any], submission: 
         try:
             status = max(status, min(1, do(plan, job, task.get("batch_size", {}).get(job.id), submission)))
         except Stopped as stop:
-            print(f"stopped: {REASONS[stop.reason]}; every finished image is kept", file=sys.stderr)
-            return 143
+            Stopped.asked = stop.reason
         except ZinvError as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             status = 1
         except Exception:
             traceback.print_exc()
             status = 1
+        if Stopped.asked:
+            print(f"stopped: {REASONS[Stopped.asked]}; every finished image is kept", file=sys.stderr)
+            return 143
     return status
 
 
@@ -84,8 +93,10 @@ def do(plan: Plan, job: Planned, batch_size: int | None = None, submission: str 
         0, or 1 if an image has no result.
     """
     if not _is_first():
-        return _compute(plan, job, batch_size)
-    with attempt(plan.experiment, job.id, submission=submission, batch_size=batch_size) as heart:
+        with rank(plan.experiment, job.id):
+            return _compute(plan, job, batch_size)
+    facts = {"submission": submission, "batch_size": batch_size, "asked": job.asked}
+    with attempt(plan.experiment, job.id, **facts) as heart:
         status = _compute(plan, job, batch_size, heart)
         heart.tell(reason="images" if status else None)
     return status
@@ -93,9 +104,11 @@ def do(plan: Plan, job: Planned, batch_size: int | None = None, submission: str 
 
 def _compute(plan: Plan, job: Planned, batch_size: int | None, heart: Heart | None = None) -> int:
     if job.training:
-        from zinv.train import train
+        from zinv.train import train_config, training_folder
 
-        return train(job.overrides)
+        if heart:
+            heart.tell(folder=str(training_folder(job.config)))
+        return train_config(job.config)
     from zinv.config import run_folder
     from zinv.run import evaluate_config
 
@@ -119,12 +132,14 @@ def _finished(folder: Path) -> set[str]:
 
 def listen() -> None:
     """Take the signals that a scheduler sends as requests to stop."""
+    Stopped.asked = None
     for number in SIGNALS:
         signal.signal(number, _stop)
 
 
 def _stop(number: int, _: FrameType | None) -> None:
-    raise Stopped(SIGNALS[signal.Signals(number)])
+    Stopped.asked = SIGNALS[signal.Signals(number)]
+    raise Stopped(Stopped.asked)
 
 
 def _share(jobs: list[str]) -> list[str]:
