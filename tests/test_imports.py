@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).parents[1]
+MODE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+HUGE_PAGES = MODE.read_text() if MODE.is_file() else ""
 
 
 def rows() -> list[list[str]]:
@@ -87,6 +89,17 @@ def test_import_zinv_is_light():
     heavy = ("torch", "lightning", "numpy", "pandas", "omegaconf", "PIL")
     done = run(f"import sys, zinv; print([name for name in {heavy} if name in sys.modules])")
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.skipif("[madvise]" not in HUGE_PAGES, reason="a kernel that gives huge pages to all or to none")
+@pytest.mark.parametrize("wanted", ["1", "0"])
+def test_large_tensors_are_in_huge_pages_unless_told_otherwise(wanted: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
+    if wanted == "0":
+        monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", wanted)
+    done = run("import zinv, torch; x = torch.ones(2**24); print(open('/proc/self/smaps').read())")
+    kilobytes = sum(map(int, re.findall(r"^AnonHugePages: +(\d+) kB$", done.stdout, re.MULTILINE)))
+    assert (kilobytes > 2**14) is (wanted == "1"), done.stderr  # the tensor has 2**16
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,10 @@ if TYPE_CHECKING:
     from zinv.evaluation.store import Run
 
 __version__ = "0.1.0"
+
+# Large tensors of a CPU in huge pages, which torch decides at its first allocation: a step is made of tensors that come
+# and go, and each would be paged in anew, 4 kB at a time (benchmarks/README.md).
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def load(path: Path | str) -> Run:
