@@ -145,7 +145,9 @@ class Editor:
     def recorded_change(self, row: Mapping[str, Scalar]) -> float:
         """What `picture_change` gave of a picture that has a record."""
         names = (f"{name}_inversion" for name, metric in self.metrics.items() if metric.sees == "features")
-        return float(row[next(names, "mse_inversion")])
+        change = row[next(names, "mse_inversion")]
+        assert isinstance(change, float)
+        return change
 
     def identities(self, image: Seen, subject: Subject) -> dict[str, Scalar]:
         """Who is shown, by each metric of identity: against the input (NAME) and the inversion (NAME_inversion)."""
