@@ -105,23 +105,59 @@ def test_the_truth_of_a_portrait_has_the_changed_attribute_alone():
         column = net.names.index(name)
         for i in range(3):
             was = float(source.truth(i)[1][column])
-            truth = source.counterfactual(i, name, change)
+            truth = source.counterfactual(i, name, [change])
             assert truth is not None
-            seen = (net(truth[None]) - net(source.image(i)[None]))[0]
+            seen = (net(truth) - net(source.image(i)[None]))[0]
             wanted = max(-1.0, min(1.0, was + change)) - was
             assert float(seen[column]) == pytest.approx(wanted, abs=0.35)
             others = torch.cat([seen[:column], seen[column + 1 :]])
             assert float(others.abs().max()) < 0.5
-    assert torch.equal(source.counterfactual(0, "smile", 0.0), source.image(0))  # type: ignore[arg-type]
-    assert source.counterfactual(0, "hat", 1.0) is None
+    assert source.counterfactual(0, "hat", [1.0]) is None
+
+
+def test_truths_together_are_those_one_by_one():
+    """In the order that was asked for, the equal ones and those cut to the domain's limits included."""
+    source, changes = Portraits(num=2), [0.7, 0.0, -0.3, 0.7, 5.0, 9.0]
+    together = source.counterfactual(1, "age", changes)
+    assert together is not None and together.shape == (6, 3, 64, 64)
+    for picture, change in zip(together, changes, strict=True):
+        alone = source.counterfactual(1, "age", [change])
+        assert alone is not None and torch.equal(picture, alone[0])
+    assert torch.equal(together[1], source.image(1)) and torch.equal(together[4], together[5])
+    assert not torch.equal(together[0], together[1])
 
 
 def test_a_binary_attribute_is_there_or_not():
     source = Portraits(num=8)
     with_glasses = next(i for i in range(8) if source.truth(i)[1][5] == 1)
-    assert torch.equal(source.counterfactual(with_glasses, "glasses", -0.4), source.image(with_glasses))  # type: ignore[arg-type]
-    bare = source.counterfactual(with_glasses, "glasses", -0.9)
-    assert bare is not None and (bare - source.image(with_glasses)).abs().max() > 0.2
+    assert torch.equal(source.counterfactual(with_glasses, "glasses", [-0.4])[0], source.image(with_glasses))  # type: ignore[index]
+    bare = source.counterfactual(with_glasses, "glasses", [-0.9])
+    assert bare is not None and (bare[0] - source.image(with_glasses)).abs().max() > 0.2
+
+
+def test_networks_see_each_picture_once(cli: Cli, weights: Path, monkeypatch: pytest.MonkeyPatch):
+    """Of an image the target and the inversion, of an edit its picture, of a control what the search rendered."""
+    line = run("direction.strengths=-.5,.5 direction.keep=-.5,.5 data.num=2")
+    assert (
+        cli(line.replace("direction=smile", "").replace("direction.strengths=-.5,.5 direction.keep=-.5,.5", "")).status
+        == 0
+    )
+    seen: dict[str, list[bytes]] = {}
+    for kind in (PortraitIdentity, PortraitPerceptual):
+        kept = kind.embed
+        monkeypatch.setattr(
+            kind,
+            "embed",
+            lambda self, image, kept=kept: (
+                seen.setdefault(self.name, []).append(image.numpy().tobytes()) or kept(self, image)
+            ),
+        )
+    assert cli(line).status == 0
+    assert {name: len(pictures) - len(set(pictures)) for name, pictures in seen.items()} == {
+        "portrait_identity": 0,
+        "portrait_perceptual": 0,
+    }
+    assert len(seen["portrait_identity"]) == 2 * 2 + 4 + 4
 
 
 def test_the_kernel_distance_of_edited_pictures(cli: Cli, weights: Path):
@@ -153,8 +189,9 @@ def test_edits_of_portraits_are_held_against_their_truth(cli: Cli):
     (folder,) = Path("runs").glob("*/*")
     header, frame = read_edits(folder)
     row, source, name = frame.to_dict("records")[0], Portraits(num=1), "held_out-00000"
-    truth = source.counterfactual(0, "smile", float(row["judge_change"]))
-    assert truth is not None
+    truths = source.counterfactual(0, "smile", [float(row["judge_change"])])
+    assert truths is not None
+    truth = truths[0]
     edited = read_image(picture_path(folder, header.edits, name, "smile", 2.0))
     inverted = Run.open(folder).read(name).reconstruction
     mse = float((edited - truth).square().mean() - (inverted - source.image(0)).square().mean())

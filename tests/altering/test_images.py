@@ -125,8 +125,8 @@ def test_finished_inversions_and_edits_are_not_done_again(cli: Cli, weights: Pat
     assert len(written) == 3
     next(iter(written)).unlink()
     decoded: list[str] = []
-    kept = measuring.Editor._subject
-    monkeypatch.setattr(measuring.Editor, "_subject", lambda self, name: decoded.append(name) or kept(self, name))
+    kept = measuring.Editor.subject
+    monkeypatch.setattr(measuring.Editor, "subject", lambda self, name: decoded.append(name) or kept(self, name))
     assert cli(run(SMILE)).status == 0
     assert len(decoded) == 1
     assert (folder() / "edits.csv").read_bytes() == first

@@ -15,6 +15,7 @@ from torchvision.transforms.functional import resize as tensor_resize
 from zinv.errors import ConfigError, ProtocolError, WeightsError
 from zinv.metrics import Metric, Protocol, perceptual
 from zinv.metrics.identity import IdentitySimilarity
+from zinv.metrics.protocol import Seen
 from zinv.networks.perceptual import LPIPS
 from zinv.presets import preset_names, read_preset
 from zinv.published import PUBLISHED
@@ -56,6 +57,23 @@ def test_scores_do_not_depend_on_the_batch() -> None:
         assert {name: value[i].item() for name, value in together.items()} == {n: v.item() for n, v in alone.items()}
     assert list(together) == protocol.columns == ["mse", "psnr", "ssim", "lpips_alex"]
     assert all(value.dtype == torch.float32 and not value.requires_grad for value in together.values())
+
+
+@pytest.mark.parametrize("name", ["demo", "e4e", "ganinverter"])
+def test_a_comparison_of_seen_pictures_is_their_score(name: str) -> None:
+    """Whichever is the target, and under uneven resizing; each is embedded once, or once as image and as target."""
+    metrics = ["mse", "portrait_identity", "portrait_perceptual"] if name == "demo" else ["mse", "lpips_alex"]
+    options = {} if name == "demo" else {"lpips_alex": {"weights": "random/alexnet"}}
+    protocol = preset(name, metrics=metrics, options=options)
+    pictures = images(2, 64, 1)
+    seen = [Seen(picture[None]) for picture in pictures]
+    for _ in range(2):
+        for i, j in ((0, 1), (1, 0), (0, 0)):
+            expected = protocol.score(pictures[i : i + 1], pictures[j : j + 1])
+            found = {column: protocol.compare(column, seen[i], seen[j]) for column in metrics}
+            assert found == {column: value.item() for column, value in expected.items()}
+    uneven = 2 if name == "ganinverter" else 1
+    assert [len(each.embeddings) for each in seen] == [uneven * len(metrics)] * 2
 
 
 def test_a_batch_may_be_empty() -> None:

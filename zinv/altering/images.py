@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zinv.altering.calibration import Search, calibrate
 from zinv.altering.control import control_rows
-from zinv.altering.measuring import Editor, Item, Picture
+from zinv.altering.measuring import Editor, Item, Picture, Subject
 from zinv.data.base import DataSource
 from zinv.editing.edits import Plan
 from zinv.errors import ConfigError
@@ -57,12 +57,12 @@ def edit_images(
     protocol.to(ranks.device)
     editor = Editor(run, source, method, plan, protocol)
     rows = _stepped(editor, mine) if plan.amount == "step" else _calibrated(editor, mine)
-    for name, made in rows:
+    for subject, made in rows:
         pictures = {
             (each.picture.item.edit.name, each.strength): each.picture.image[0] for each in made if each.picture
         }
-        features = editor.features(name, [each.features for each in made if each.features is not None])
-        write_image(run, info, name, [each.row for each in made], pictures, plan.keep, features)
+        features = editor.features(subject, [each.features for each in made if each.features is not None])
+        write_image(run, info, subject.name, [each.row for each in made], pictures, plan.keep, features)
 
 
 class Made(NamedTuple):
@@ -74,44 +74,45 @@ class Made(NamedTuple):
     features: Tensor | None = None
 
 
-def _stepped(editor: Editor, names: Sequence[str]) -> Iterator[tuple[str, list[Made]]]:
+def _stepped(editor: Editor, names: Sequence[str]) -> Iterator[tuple[Subject, list[Made]]]:
     """Records of one image after another; batches go over from one to the next."""
     pairs = list(editor.plan.pairs())
-    items = (Item(editor.subject(name), edit, step) for name in names for edit, step in pairs)
+    subjects = (editor.subject(name) for name in names)
+    items = (Item(subject, edit, step) for subject in subjects for edit, step in pairs)
     own: list[Picture] = []
     for picture in editor.pictures(items):
         own.append(picture)
         if len(own) == len(pairs):
-            yield picture.item.subject.name, _recorded(editor, own, [picture.item.step for picture in own])
+            yield picture.item.subject, _recorded(editor, own, [picture.item.step for picture in own])
             own = []
 
 
-def _calibrated(editor: Editor, names: Sequence[str]) -> Iterator[tuple[str, list[Made]]]:
+def _calibrated(editor: Editor, names: Sequence[str]) -> Iterator[tuple[Subject, list[Made]]]:
     """Records of as many images at a time as fill a batch."""
     pairs = list(editor.plan.pairs())
     size = max(1, -(-editor.plan.batch_size // len(pairs)))
     for first in range(0, len(names), size):
-        part = names[first : first + size]
-        searches = calibrate(editor, [editor.subject(name) for name in part])
+        subjects = [editor.subject(name) for name in names[first : first + size]]
+        searches = calibrate(editor, subjects)
         found = [search for search in searches if search.found is not None]
         items = [Item(search.subject, search.edit, search.found or 0.0) for search in found]
         shown = list(editor.pictures(items))
         recorded = _recorded(editor, shown, [search.amount for search in found])
         rows = {id(search): row for search, row in zip(found, recorded, strict=True)}
         made = [_marked(search, rows.get(id(search))) for search in searches]
-        for i, name in enumerate(part):
-            yield name, made[i * len(pairs) : (i + 1) * len(pairs)]
+        for i, subject in enumerate(subjects):
+            yield subject, made[i * len(pairs) : (i + 1) * len(pairs)]
 
 
 def _recorded(editor: Editor, pictures: Sequence[Picture], strengths: Sequence[float]) -> list[Made]:
     """Records of edited pictures, each with its control's."""
     plan = editor.plan
-    controls = control_rows(editor, pictures) if plan.control else [{}] * len(pictures)
+    rows = list(editor.records(pictures, strengths))
+    controls = control_rows(editor, pictures, rows) if plan.control else [{}] * len(pictures)
     made = []
-    for picture, strength, control in zip(pictures, strengths, controls, strict=True):
-        row = editor.record(picture, strength) | control
+    for picture, strength, row, control in zip(pictures, strengths, rows, controls, strict=True):
         features = plan.kid(picture.image) if plan.kid and picture.item.step else None
-        made.append(Made(strength, row, picture if strength in plan.keep else None, features))
+        made.append(Made(strength, row | control, picture if strength in plan.keep else None, features))
     return made
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
-from typing import Final
+from itertools import groupby, islice
 
 import torch
 from torch import Tensor
@@ -20,13 +19,10 @@ from zinv.evaluation.store import Run
 from zinv.images import pixels_sha256
 from zinv.methods.base import Inverter
 from zinv.methods.inversion import Inversion
-from zinv.metrics.base import Metric
-from zinv.metrics.protocol import Protocol, full_precision
+from zinv.metrics.protocol import Protocol, Seen
 from zinv.networks.portraits import AttributeNet
 from zinv.scoring import decode
 from zinv.spaces.base import prior_ws
-
-KEPT: Final = 4  # subjects at hand: batches go over from one image to the next
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,22 +32,20 @@ class Subject:
     Attributes:
         name: its id.
         inversion: of it alone.
-        target: `(1, 3, R, R)`.
+        target: what was inverted.
         image: the inversion's picture.
         ws: of its code; None in S.
         first: what the first attribute network says of the inversion's picture, `(A,)`.
         judge: what the second one says.
-        error: of the inversion, by each metric of the protocol.
     """
 
     name: str
     inversion: Inversion
-    target: Tensor
-    image: Tensor
+    target: Seen
+    image: Seen
     ws: Tensor | None
     first: Tensor | None
     judge: Tensor | None
-    error: Mapping[str, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,12 +85,17 @@ class Editor:
         self.metrics = protocol.parts()
         if plan.kid:
             plan.kid.to(self.device)
-        self.subject = lru_cache(KEPT)(self._subject)
+        self._errors = lru_cache(1)(self._errors_of)
         has_w = method.space.coordinates != "s" and not method.generator.w_per_layer
         self.spread = float(prior_ws(method.generator).std(0).norm()) if has_w else torch.nan
 
     @torch.no_grad()
-    def _subject(self, name: str) -> Subject:
+    def subject(self, name: str) -> Subject:
+        """An inversion, read and decoded; its pictures are embedded when they are first compared.
+
+        Raises:
+            StoreError: its target cannot be read or is another one.
+        """
         try:
             target = self.source.image(self.places[name])
         except DataError as error:
@@ -108,9 +107,7 @@ class Editor:
         image = decode(self.run, self.method, name)[None].to(self.device)
         ws = self.method.space.to_ws(self.method.view(inversion), inversion.code)
         first, judge = (_said(net, image) for net in (self.first, self.judge))
-        target = target[None].to(self.device)
-        own = {key: self._compared(metric, image, target) for key, metric in self.metrics.items()}
-        return Subject(name, inversion, target, image, ws, first, judge, own)
+        return Subject(name, inversion, Seen(target[None].to(self.device)), Seen(image), ws, first, judge)
 
     @torch.no_grad()
     def pictures(self, items: Iterator[Item] | Sequence[Item]) -> Iterator[Picture]:
@@ -137,68 +134,87 @@ class Editor:
             return self._w_change(picture)
         return self.picture_change(picture)
 
-    @torch.no_grad()
     def picture_change(self, picture: Picture) -> float:
         """Distance from the inversion's picture by the protocol's perceptual metric; without one, the MSE."""
-        metric = next((metric for metric in self.metrics.values() if metric.sees == "features"), None)
         before = picture.item.subject.image
-        return _mse(picture.image, before) if metric is None else self._compared(metric, picture.image, before)
+        name = next((name for name, metric in self.metrics.items() if metric.sees == "features"), None)
+        if name is None:
+            return _mse(picture.image, before.pixels)
+        return self.protocol.compare(name, Seen(picture.image), before)
 
-    @torch.no_grad()
-    def identities(self, picture: Picture) -> dict[str, Scalar]:
+    def recorded_change(self, row: Mapping[str, Scalar]) -> float:
+        """What `picture_change` gave of a picture that has a record."""
+        names = (f"{name}_inversion" for name, metric in self.metrics.items() if metric.sees == "features")
+        change = row[next(names, "mse_inversion")]
+        assert isinstance(change, float)
+        return change
+
+    def identities(self, image: Seen, subject: Subject) -> dict[str, Scalar]:
         """Who is shown, by each metric of identity: against the input (NAME) and the inversion (NAME_inversion)."""
         row: dict[str, Scalar] = {}
         for name, metric in self.metrics.items():
             if metric.sees == "identity":
-                row[name] = self._compared(metric, picture.image, picture.item.subject.target)
-                row[f"{name}_inversion"] = self._compared(metric, picture.image, picture.item.subject.image)
+                row[name] = self.protocol.compare(name, image, subject.target)
+                row[f"{name}_inversion"] = self.protocol.compare(name, image, subject.image)
         return row
 
     @torch.no_grad()
-    def record(self, picture: Picture, strength: float) -> dict[str, Scalar]:
-        """What `edits.csv` says of a picture."""
-        item, subject = picture.item, picture.item.subject
+    def records(self, pictures: Sequence[Picture], strengths: Sequence[float]) -> Iterator[dict[str, Scalar]]:
+        """What `edits.csv` says of each picture; fastest for pictures of one direction in a row."""
+        changes = [self._attribute_changes(picture) for picture in pictures]
+        truths = self._truths(pictures, changes)
+        for picture, strength, change, truth in zip(pictures, strengths, changes, truths, strict=True):
+            yield self._record(picture, strength, truth) | change
+
+    def _record(self, picture: Picture, strength: float, truth: Tensor | None) -> dict[str, Scalar]:
+        item, subject, image = picture.item, picture.item.subject, Seen(picture.image)
         row: dict[str, Scalar] = {"image": subject.name, "direction": item.edit.name, "strength": strength}
         row |= {"step": item.step, "status": "ok", "beyond": int(outside(item.edit, item.step))}
-        row |= self.identities(picture)
+        row |= self.identities(image, subject)
         for name, metric in self.metrics.items():
             if metric.sees == "features":
-                row[f"{name}_inversion"] = self._compared(metric, picture.image, subject.image)
-        row["mse_inversion"] = _mse(picture.image, subject.image)
+                row[f"{name}_inversion"] = self.protocol.compare(name, image, subject.image)
+        row["mse_inversion"] = _mse(picture.image, subject.image.pixels)
         row["w_change"] = self._w_change(picture)
+        return row | ({} if truth is None else self._against_truth(image, subject, Seen(truth)))
+
+    def _attribute_changes(self, picture: Picture) -> dict[str, Scalar]:
+        row, subject = dict[str, Scalar](), picture.item.subject
         for kind, net, before in (("first", self.first, subject.first), ("judge", self.judge, subject.judge)):
             if net is not None and before is not None:
-                row |= _attributes(kind, net, net(picture.image)[0].cpu() - before, item.edit.attribute)
-        return row | self._against_truth(picture, row)
+                row |= _attributes(kind, net, net(picture.image)[0].cpu() - before, picture.item.edit.attribute)
+        return row
 
-    def _against_truth(self, picture: Picture, row: Mapping[str, Scalar]) -> dict[str, Scalar]:
-        """By each metric how much further the edit is from the truth than the inversion from its target.
+    def _truths(self, pictures: Iterable[Picture], rows: Iterable[Mapping[str, Scalar]]) -> Iterator[Tensor | None]:
+        """The same subjects with the attribute changed as much as a network sees it changed, `(1, 3, R, R)`.
 
-        The truth is the same subject with the attribute changed as much as a network sees it changed, where the
-        pictures come from a source that can show it.
+        None where the pictures come from a source that cannot show it, or nobody looks at the attribute.
         """
-        subject, change = picture.item.subject, row.get("judge_change", row.get("attribute_change"))
-        if change is None:
-            return {}
-        place = self.places[subject.name]
-        truth = self.source.counterfactual(place, picture.item.edit.attribute, float(change))
-        if truth is None:
-            return {}
-        truth = truth[None].to(self.device)
-        return {
-            f"truth_{name}": self._compared(metric, picture.image, truth) - subject.error[name]
-            for name, metric in self.metrics.items()
-            if metric.sees != "pixels" or name == "mse"
-        }
+        pairs = zip(pictures, rows, strict=True)
+        for (subject, attribute), group in groupby(pairs, lambda pair: _asked(pair[0])):
+            seen = [row.get("judge_change", row.get("attribute_change")) for _, row in group]
+            changes = [float(change) for change in seen if change is not None]
+            place = self.places[subject.name]
+            truths = self.source.counterfactual(place, attribute, changes) if changes else None
+            yield from [None] * len(seen) if truths is None else truths.to(self.device).split(1)
+
+    def _against_truth(self, image: Seen, subject: Subject, truth: Seen) -> dict[str, Scalar]:
+        """By each metric how much further the edit is from the truth than the inversion from its target."""
+        errors = self._errors(subject)
+        return {f"truth_{name}": self.protocol.compare(name, image, truth) - errors[name] for name in errors}
+
+    def _errors_of(self, subject: Subject) -> dict[str, float]:
+        """Of an inversion, by the metrics that edits are held against their truth with."""
+        names = [name for name, metric in self.metrics.items() if metric.sees != "pixels" or name == "mse"]
+        return {name: self.protocol.compare(name, subject.image, subject.target) for name in names}
 
     @torch.no_grad()
-    def features(self, name: str, edited: Sequence[Tensor]) -> dict[str, Tensor]:
+    def features(self, subject: Subject, edited: Sequence[Tensor]) -> dict[str, Tensor]:
         """Vectors `(N, D)` of an image's input, inversion and edits for kernel distances; none without a network."""
         kid = self.plan.kid
         if kid is None:
             return {}
-        subject = self.subject(name)
-        own, inverted = kid(subject.target), kid(subject.image)
+        own, inverted = kid(subject.target.pixels), kid(subject.image.pixels)
         return {"input": own, "inversion": inverted, "edited": torch.cat([own[:0], *edited])}
 
     def _w_change(self, picture: Picture) -> float:
@@ -208,10 +224,9 @@ class Editor:
             return torch.nan
         return float((picture.ws - before).square().sum(2).mean().sqrt()) / self.spread
 
-    def _compared(self, metric: Metric, image: Tensor, other: Tensor) -> float:
-        """A metric under the protocol's rounding and size; a picture alone, so that none depends on its batch."""
-        with full_precision(image.device):
-            return float(metric(*self.protocol.prepare(image, other)))
+
+def _asked(picture: Picture) -> tuple[Subject, str]:
+    return picture.item.subject, picture.item.edit.attribute
 
 
 def _mse(a: Tensor, b: Tensor) -> float:

@@ -77,6 +77,12 @@ class MetricContract(Contract):
             alone = self._metric(self._image[i : i + 1], self._target[i : i + 1])
             require_equal(f"the value of image {i} alone", alone, together[i : i + 1])
 
+    def embeddings(self) -> None:
+        """What it sees of each picture, a row a picture, is all that it compares."""
+        seen = [self._metric.embed(pictures) for pictures in (self._image, self._target)]
+        require(all(len(x) == len(IDS) for each in seen for x in each), "an embedding has not a row a picture")
+        require_equal("compare(embed, embed)", self._metric.compare(*seen), self._metric(self._image, self._target))
+
     def direction(self) -> None:
         """A picture is nearer to itself than to another, as higher_is_better says."""
         same, other = self._metric(self._target, self._target), self._metric(self._image, self._target)

@@ -52,8 +52,11 @@ class DataSource(Dataset[Image], ABC):
         """
         return torch.stack([self.image(index) for index in indices])
 
-    def counterfactual(self, index: int, attribute: str, change: float) -> Tensor | None:
-        """Picture `index` as it were with an attribute changed by so much; None where the source cannot know."""
+    def counterfactual(self, index: int, attribute: str, changes: Sequence[float]) -> Tensor | None:
+        """Picture `index` as it were with an attribute changed by each of so much, `(N, 3, R, R)`.
+
+        None where the source cannot know.
+        """
         return None
 
     def note(self, index: int) -> str:

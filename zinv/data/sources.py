@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final, Literal
 
 import torch
@@ -60,15 +59,17 @@ class Portraits(DataSource):
         drawn = sample_portraits([self._first + index])
         return drawn.identity[0], drawn.attributes[0]
 
-    def counterfactual(self, index: int, attribute: str, change: float) -> Tensor | None:
-        """The render of the same person and scene; the value is cut to the domain's, a binary one to 0 or 1."""
+    def counterfactual(self, index: int, attribute: str, changes: Sequence[float]) -> Tensor | None:
+        """Renders of the same person and scene; the value is cut to the domain's, a binary one to 0 or 1."""
         if attribute not in ATTRIBUTES:
             return None
-        drawn, column = sample_portraits([self._first + index]), ATTRIBUTES.index(attribute)
-        values, binary = drawn.attributes.clone(), attribute in BINARY
-        value = (values[0, column] + change).clamp(0 if binary else -1, 1)
-        values[0, column] = value.round() if binary else value
-        return round_8bit(render(replace(drawn, attributes=values), self.resolution))[0]
+        drawn, column = sample_portraits([self._first + index] * len(changes)), ATTRIBUTES.index(attribute)
+        binary = attribute in BINARY
+        wanted = (drawn.attributes[:, column] + torch.tensor(changes)).clamp(0 if binary else -1, 1)
+        values, places = (wanted.round() if binary else wanted).unique(return_inverse=True)
+        distinct = drawn[: len(values)]
+        distinct.attributes[:, column] = values
+        return round_8bit(render(distinct, self.resolution))[places]
 
 
 class Toy(DataSource):

@@ -147,7 +147,7 @@ class Edits:
         tolerance: of an amount, relative to it.
         attributes: network that measures attributes and calibrates steps.
         judge: another one, which judges what the first has calibrated.
-        control: beside each edit, a random direction that changes the picture as much; some ten pictures an edit.
+        control: beside each edit, a random direction that changes the picture as much; some five pictures an edit.
         kid: network whose features tell how far the edited pictures are from the inputs, as a set: inception/fidelity
             for KID, or portraits/perceptual.
         keep: those of the strengths whose pictures are kept, for figures; none by default.

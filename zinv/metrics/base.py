@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from zinv.errors import ProtocolError
+
+Embedding: TypeAlias = tuple[Tensor, ...]
+"""What a metric sees of pictures, each by itself: tensors with a row a picture."""
 
 
 class Metric(nn.Module, ABC):
@@ -37,6 +40,18 @@ class Metric(nn.Module, ABC):
     @abstractmethod
     def forward(self, image: Tensor, target: Tensor) -> Tensor:
         """Values `(N,)` float32; NaN where an image cannot be scored."""
+
+    def embed(self, image: Tensor) -> Embedding:
+        """What `compare` needs of pictures: a metric with a network shows them to it here, and overrides both.
+
+        A picture that is compared several times is then embedded once.
+        """
+        return (image,)
+
+    def compare(self, image: Embedding, target: Embedding) -> Tensor:
+        """The value of `forward` from what `embed` gave of both."""
+        value: Tensor = self(*image, *target)
+        return value
 
     def describe(self) -> str:
         """What is computed, in the words of the protocol line."""

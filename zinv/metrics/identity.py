@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import torch
 from PIL import Image
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from zinv.errors import ConfigError, WeightsError
 from zinv.images import to_uint8
-from zinv.metrics.base import Metric
+from zinv.metrics.base import Embedding, Metric
 from zinv.metrics.perceptual import weights_sha256
 from zinv.weights import Weights, read_state
 
@@ -18,6 +19,8 @@ try:
     from facenet_pytorch import MTCNN, InceptionResnetV1
 except ImportError:
     MTCNN = InceptionResnetV1 = None
+
+SIZE: Final = 512  # of an embedding
 
 
 class IdentitySimilarity(Metric):
@@ -44,18 +47,24 @@ class IdentitySimilarity(Metric):
 
     def forward(self, image: Tensor, target: Tensor) -> Tensor:
         """See `Metric`."""
-        pairs = [(self.embed(a), self.embed(b)) for a, b in zip(image, target, strict=True)]
-        cosines = [math.nan if a is None or b is None else float(a @ b) for a, b in pairs]
-        return torch.tensor(cosines, device=image.device)
+        return self.compare(self.embed(image), self.embed(target))
 
-    def embed(self, image: Tensor) -> Tensor | None:
-        """The unit embedding `(512,)` of the largest face of one `(3, H, W)` image, None where there is no face."""
-        if min(image.shape[-2:]) < self.smallest_face:
-            return None
-        self.detector.device = image.device
-        face: Tensor | None = self.detector(Image.fromarray(to_uint8(image[None])[0].numpy()))
+    def embed(self, image: Tensor) -> Embedding:
+        """The unit vectors `(N, 512)` of the largest faces, NaN where there is none."""
+        return (torch.stack([self._face(picture) for picture in image]),)
+
+    def compare(self, image: Embedding, target: Embedding) -> Tensor:
+        """See `Metric`."""
+        return torch.stack([a @ b for a, b in zip(*image, *target, strict=True)])
+
+    def _face(self, image: Tensor) -> Tensor:
+        """The vector of one `(3, H, W)` image."""
+        face: Tensor | None = None
+        if min(image.shape[-2:]) >= self.smallest_face:
+            self.detector.device = image.device
+            face = self.detector(Image.fromarray(to_uint8(image[None])[0].numpy()))
         if face is None:
-            return None
+            return image.new_full((SIZE,), math.nan)
         embedding: Tensor = self.embedder(face[None].to(image.device))[0]
         return embedding
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from zinv.metrics.base import Metric
+from zinv.metrics.base import Embedding, Metric
 from zinv.networks.perceptual import LPIPSWeights, load_lpips
 from zinv.weights import find, sha256
 
@@ -37,10 +37,15 @@ class LPIPSDistance(Metric):
 
     def forward(self, image: Tensor, target: Tensor) -> Tensor:
         """See `Metric`."""
-        if self.channels == "bgr":
-            image, target = image.flip(1), target.flip(1)
-        distance: Tensor = self.lpips(image, target)
-        return distance
+        return self.compare(self.embed(image), self.embed(target))
+
+    def embed(self, image: Tensor) -> Embedding:
+        """The backbone's taps."""
+        return self.lpips.taps(image.flip(1) if self.channels == "bgr" else image)
+
+    def compare(self, image: Embedding, target: Embedding) -> Tensor:
+        """See `Metric`."""
+        return self.lpips.between(image, target)
 
     def describe(self) -> str:
         """See `Metric`."""

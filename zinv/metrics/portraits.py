@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from zinv.metrics.base import Metric
+from zinv.metrics.base import Embedding, Metric
 from zinv.metrics.perceptual import weights_sha256
 from zinv.networks.portraits import load_identity, load_perceptual
 from zinv.weights import Weights
@@ -28,8 +28,15 @@ class PortraitPerceptual(Metric):
 
     def forward(self, image: Tensor, target: Tensor) -> Tensor:
         """See `Metric`."""
-        distance: Tensor = self.net(image, target)
-        return distance
+        return self.compare(self.embed(image), self.embed(target))
+
+    def embed(self, image: Tensor) -> Embedding:
+        """Feature maps."""
+        return self.net.features(image)
+
+    def compare(self, image: Embedding, target: Embedding) -> Tensor:
+        """See `Metric`."""
+        return self.net.distance(image, target)
 
     def describe(self) -> str:
         """See `Metric`."""
@@ -54,8 +61,15 @@ class PortraitIdentity(Metric):
 
     def forward(self, image: Tensor, target: Tensor) -> Tensor:
         """See `Metric`."""
-        cosine: Tensor = (self.net(image) * self.net(target)).sum(1)
-        return cosine
+        return self.compare(self.embed(image), self.embed(target))
+
+    def embed(self, image: Tensor) -> Embedding:
+        """Unit vectors `(N, D)`."""
+        return (self.net(image),)
+
+    def compare(self, image: Embedding, target: Embedding) -> Tensor:
+        """See `Metric`."""
+        return (image[0] * target[0]).sum(1)
 
     def describe(self) -> str:
         """See `Metric`."""

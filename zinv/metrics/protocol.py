@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Literal, cast
 
 import torch
@@ -13,11 +14,19 @@ from torch import Tensor, nn
 
 from zinv.errors import ConfigError, ProtocolError, suggest
 from zinv.images import Resize, resize, round_8bit
-from zinv.metrics.base import Metric
+from zinv.metrics.base import Embedding, Metric
 from zinv.presets import make
 from zinv.values import Count
 
 Levels = Literal["nearest", "floor", "float"]
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A picture `(1, 3, R, R)` that is compared more than once, and what metrics saw of it: each looks once."""
+
+    pixels: Tensor
+    embeddings: dict[tuple[str, Levels, Resize], Embedding] = field(default_factory=dict)
 
 
 class Protocol(nn.Module):
@@ -86,9 +95,26 @@ class Protocol(nn.Module):
 
     def prepare(self, image: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Both as the metrics see them: 8-bit, then resized."""
-        image, target = quantise(image.float(), self.levels), quantise(target.float(), "nearest")
+        return self._prepared(image, self.levels, self.resize), self._prepared(target, "nearest", self.target_resize)
+
+    def _prepared(self, image: Tensor, levels: Levels, how: Resize) -> Tensor:
         size = self.resolution or image.shape[-1]
-        return resize(image, size, self.resize).clamp(-1, 1), resize(target, size, self.target_resize).clamp(-1, 1)
+        return resize(quantise(image.float(), levels), size, how).clamp(-1, 1)
+
+    @torch.no_grad()
+    def compare(self, column: str, image: Seen, target: Seen) -> float:
+        """What `score` gives of one metric and one pair."""
+        metric = self.parts()[column]
+        with full_precision(image.pixels.device):
+            a = self._embedded(column, metric, image, self.levels, self.resize)
+            b = self._embedded(column, metric, target, "nearest", self.target_resize)
+            return float(metric.compare(a, b))
+
+    def _embedded(self, column: str, metric: Metric, seen: Seen, levels: Levels, how: Resize) -> Embedding:
+        key = column, levels, how
+        if key not in seen.embeddings:
+            seen.embeddings[key] = metric.embed(self._prepared(seen.pixels, levels, how))
+        return seen.embeddings[key]
 
     def line(self) -> str:
         """What is printed under each table."""
