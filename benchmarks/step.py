@@ -291,7 +291,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounding", action="store_true", help="run the plain loop again from the next number too")
     parser.add_argument("--account", action=argparse.BooleanOptionalAction, default=True, help="parts, ceilings")
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
-    return parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
+    if given.precision == "tf32" and not given.device.startswith("cuda"):
+        parser.error(f"--precision tf32: a {given.device} device has none. Take float32 or bfloat16.")
+    return given
 
 
 def text(result: dict[str, object]) -> str:

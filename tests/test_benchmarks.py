@@ -111,6 +111,12 @@ def test_each_precision_has_a_ceiling_of_its_own(monkeypatch: pytest.MonkeyPatch
     assert switches == [False, False, False, False, True, True, False]
 
 
+def test_a_precision_that_a_device_lacks_is_refused(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        step.main([*SMALL, "--precision", "tf32"])
+    assert "--precision tf32: a cpu device has none. Take float32 or bfloat16." in capsys.readouterr().err
+
+
 def test_a_curve_ends_where_its_run_does(cli: Callable[..., Any]):
     assert cli("evaluate generator=toy method=optimize space=wplus method.num_steps=3 data.num=2 trace=2").status == 0
     (folder,) = Path("runs").glob("*/*")
