@@ -17,6 +17,7 @@ from zinv.methods.bdinvert import BDInvert
 from zinv.methods.descent import _Going
 from zinv.methods.optimize import Optimize
 from zinv.methods.pti import PTI
+from zinv.networks.stylegan2 import StyledConv
 from zinv.seeding import image_rngs
 from zinv.spaces import statistics
 from zinv.spaces.base import LatentSpace
@@ -118,6 +119,14 @@ def test_a_step_reads_nothing(
     loss = Loss({"mse": 1.0, "lpips_random": 1.0} if space is ZPlus else {"mse": 1.0})
     kind(toy_stylegan2(), space(), loss, num_steps=3).invert(TARGET, image_rngs(0, ["a", "b"]))
     assert len(seen) == 3
+
+
+def test_a_layer_compiles_in_one_piece():
+    layer = StyledConv(4, 4, 4, 8, False, None).requires_grad_(False)
+    x, style = torch.randn(1, 4, 8, 8), torch.randn(1, 4)
+    plain = layer(x, style, None)  # its weight's squares are known from now on
+    compiled = torch.compile(layer, dynamic=False, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(x, style, None), plain)
 
 
 @pytest.mark.slow
