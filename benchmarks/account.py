@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from zinv.arithmetic import Precision, precision
 from zinv.methods.bdinvert import BDInvert
 
 CONV, CONV_BACK = torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default
@@ -152,19 +153,23 @@ def ceilings(device: torch.device, seconds: float = 0.5) -> dict[str, dict[str, 
     """What the machine does at best, a second: operations of a product and of a convolution, and bytes copied."""
     side = 2048 if device.type == "cpu" else 8192
     found: dict[str, dict[str, float]] = {}
-    for dtype in (torch.float32, torch.bfloat16):
+    kinds: list[tuple[Precision, torch.dtype]] = [("float32", torch.float32), ("bfloat16", torch.bfloat16)]
+    if device.type == "cuda":
+        kinds.append(("tf32", torch.float32))
+    for name, dtype in kinds:
         a = torch.randn(side, side, device=device).to(dtype)
         x = torch.randn(8, 256, 64, 64, device=device).to(dtype).contiguous(memory_format=torch.channels_last)
         w = torch.randn(256, 256, 3, 3, device=device).to(dtype).contiguous(memory_format=torch.channels_last)
-        found[str(dtype).removeprefix("torch.")] = {
-            "product": _rate(lambda a=a: a @ a, 2 * side**3, seconds, device),
-            "convolution": _rate(
-                lambda x=x, w=w: F.conv2d(x, w, padding=1),
-                conv_operations(x.shape, w.shape, x.shape, False),
-                seconds,
-                device,
-            ),
-        }
+        with precision(name):
+            found[name] = {
+                "product": _rate(lambda a=a: a @ a, 2 * side**3, seconds, device),
+                "convolution": _rate(
+                    lambda x=x, w=w: F.conv2d(x, w, padding=1),
+                    conv_operations(x.shape, w.shape, x.shape, False),
+                    seconds,
+                    device,
+                ),
+            }
     long = torch.empty(2**26, device=device)
     found["memory"] = {"bytes": _rate(long.clone, 2 * long.numel() * 4, seconds, device)}
     return found

@@ -3,8 +3,9 @@
     python benchmarks/curves.py runs/*/* > experiments/steps/curves.csv
 
 Rows are called `SPACE, STEPS, …`; the reference of a space is its row `SPACE, 1200 steps`. A line is a traced step of a
-row: mean over images of a loss term with its 95 % half-width, seconds an image until there, and the 95 % interval of
-the paired difference from the reference's end, in percent of it. On stderr: from which step on a row is within 1 %.
+row, or its end: mean over images of a loss term with its 95 % half-width, seconds an image until there (what comes
+before the first step is shared out over all), and the 95 % interval of the paired difference from the reference's end,
+in percent of it. On stderr: from which step on a row is within 1 %.
 """
 
 from __future__ import annotations
@@ -41,14 +42,18 @@ class Curve:
         """The curve of a run folder; None without a trace.
 
         Raises:
-            StoreError: there are no records.
+            StoreError: there are no records, or there is no such term.
         """
         row = Row.read(folder)
         traces = {path.parent.name: pd.read_csv(path, index_col="step") for path in folder.glob("images/*/trace.csv")}
         if not traces:
             return None
+        last = f"loss_{column}"
+        if last not in row.done:
+            raise StoreError(f"no loss term {column}.")
+        steps = int(str(row.setting("num_steps")))
         values = pd.DataFrame({name: trace[column] for name, trace in traces.items() if column in trace}).T
-        steps = float(str(row.setting("num_steps")).replace(",", "") or "nan")
+        values[steps] = row.done[last]
         return cls(row.label, values, (row.seconds or float("nan")) / steps)
 
     @property

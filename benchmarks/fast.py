@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import os
 import subprocess
 import sys
@@ -35,9 +36,14 @@ METRICS = ("mse", "portrait_perceptual")
 LIMIT = 0.01
 
 
+def place(given: argparse.Namespace, row: str, precision: str) -> Path:
+    """Folder of one run: another size has another."""
+    return Path(given.runs) / f"{given.num}x{given.steps}" / row.replace("/", "") / precision
+
+
 def records(given: argparse.Namespace, row: str, precision: str) -> pd.DataFrame:
     """Run a row, and read what came out; a run that is there is not run again."""
-    folder = Path(given.runs) / row.replace("/", "") / precision
+    folder = place(given, row, precision)
     settings = ("loss=demo", "protocol=demo", "data=portraits", "generator=portraits", "trainer=cpu", f"runs={folder}")
     size = (f"data.num={given.num}", f"data.batch_size={given.batch}", f"method.num_steps={given.steps}")
     command = [sys.executable, "-m", "zinv", "evaluate", *settings, *size, *ROWS[row], f"trainer.precision={precision}"]
@@ -48,9 +54,8 @@ def records(given: argparse.Namespace, row: str, precision: str) -> pd.DataFrame
 
 def seconds(given: argparse.Namespace, row: str, precision: str) -> float:
     """Of an image."""
-    folder = Path(given.runs) / row.replace("/", "") / precision
-    starts = json.loads(next(folder.glob("*/*/run.json")).read_text())["starts"]
-    return float(starts[0].get("seconds_per_image") or "nan")
+    starts = json.loads(next(place(given, row, precision).glob("*/*/run.json")).read_text())["starts"]
+    return next((float(start["seconds_per_image"]) for start in starts if start.get("seconds_per_image")), math.nan)
 
 
 def judged(interval: Interval) -> dict[str, object]:

@@ -236,15 +236,14 @@ def agreement(bench: Bench, ours: Loop, theirs: Loop) -> dict[str, object]:
 def budget(bench: Bench, seconds: float) -> dict[str, object]:
     """The account of a step, the machine's ceilings, and the share of each that the step reaches."""
     table, ceilings = bench.account(), account.ceilings(bench.device)
-    name = "bfloat16" if bench.given.precision == "bfloat16" else "float32"
-    rate, ceiling = account.total(table, "operations") / seconds, max(ceilings[name].values())
+    rate, ceiling = account.total(table, "operations") / seconds, max(ceilings[bench.given.precision].values())
     return {
         "account": table,
         "operations_per_step": account.total(table, "operations"),
         "bytes_per_step": account.total(table, "bytes"),
         "operations_per_second": rate,
         "ceiling": ceilings,
-        "share_of_ceiling": rate / ceiling,
+        "share_of_ceiling": rate / ceiling if bench.given.dtype == "float32" else None,
         "share_of_memory": account.total(table, "bytes") / seconds / ceilings["memory"]["bytes"],
     }
 
@@ -292,7 +291,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounding", action="store_true", help="run the plain loop again from the next number too")
     parser.add_argument("--account", action=argparse.BooleanOptionalAction, default=True, help="parts, ceilings")
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
-    return parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
+    if given.precision == "tf32" and not given.device.startswith("cuda"):
+        parser.error(f"--precision tf32: a {given.device} device has none. Take float32 or bfloat16.")
+    return given
 
 
 def text(result: dict[str, object]) -> str:

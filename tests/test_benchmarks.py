@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +23,8 @@ import editing  # noqa: E402
 import fast  # noqa: E402
 import plain  # noqa: E402
 import step  # noqa: E402
+
+from zinv.errors import StoreError  # noqa: E402
 
 SMALL = ["--resolution", "32", "--max-width", "8", "--steps", "3", "--rounds", "1", "--threads", "1", "--no-account"]
 
@@ -87,6 +91,45 @@ def test_another_precision_is_accepted_within_a_percent_alone(change: float, spr
     rows = found["rows"]
     assert isinstance(rows, dict) and all(row["accepted"] == accepted for row in rows.values())
     assert rows["W+"]["n"] == 32 and abs(rows["W+"]["percent"] - 100 * change) < 10
+
+
+def test_runs_of_another_size_are_not_taken_for_these():
+    found = {
+        fast.place(fast.parse(["--runs", "r", *size]), "F/W+", "float32") for size in ([], ["--num=4"], ["--steps=9"])
+    }
+    assert len(found) == 3
+
+
+def test_each_precision_has_a_ceiling_of_its_own(monkeypatch: pytest.MonkeyPatch):
+    """On a GPU; its switches stand while it is measured."""
+    switches: list[bool] = []
+    monkeypatch.setattr(account, "_rate", lambda *args: switches.append(torch.backends.cudnn.allow_tf32) or 1.0)
+    for name in ("randn", "empty"):
+        make = getattr(torch, name)
+        monkeypatch.setattr(torch, name, lambda *a, make=make, **k: make(*a, **{**k, "device": "meta"}))
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    assert set(account.ceilings(torch.device("cuda"))) == {"float32", "bfloat16", "tf32", "memory"}
+    assert switches == [False, False, False, False, True, True, False]
+
+
+def test_a_precision_that_a_device_lacks_is_refused(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        step.main([*SMALL, "--precision", "tf32"])
+    assert "--precision tf32: a cpu device has none. Take float32 or bfloat16." in capsys.readouterr().err
+
+
+def test_a_curve_ends_where_its_run_does(cli: Callable[..., Any]):
+    assert cli("evaluate generator=toy method=optimize space=wplus method.num_steps=3 data.num=2 trace=2").status == 0
+    (folder,) = Path("runs").glob("*/*")
+    curve = curves.Curve.read(folder, "mse")
+    assert curve is not None and [*curve.values.columns] == [0, 2, 3]
+    ends = {
+        path.parent.name: json.loads(path.read_text())["losses"]["mse"] for path in folder.glob("images/*/result.json")
+    }
+    assert curve.values[3].to_dict() == pytest.approx(ends)
+    assert (curve.values[3] < curve.values[2]).all()
+    with pytest.raises(StoreError, match=r"^no loss term lpips\.$"):
+        curves.Curve.read(folder, "lpips")
 
 
 def test_where_a_curve_reaches_its_reference():

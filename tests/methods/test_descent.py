@@ -76,6 +76,13 @@ def test_a_schedule_gives_each_steps_rate():
     assert seen[-4:] == [0, 1, 2, 3]
 
 
+def test_a_rate_may_be_a_whole_number():
+    ours, plain = leaf(), leaf()
+    descend([ours], lambda: terms(ours), WEIGHTS, 2, 1)
+    descend([plain], lambda: terms(plain), WEIGHTS, 2, 1.0)
+    assert torch.equal(ours, plain)
+
+
 def test_stopped_images_stay_and_the_others_go_on():
     ours, free = leaf(), leaf()
     calls = 0

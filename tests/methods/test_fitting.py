@@ -18,6 +18,7 @@ from zinv.methods import fitting
 from zinv.methods.bdinvert import BDInvert
 from zinv.methods.fitting import images_that_fit, kept_bytes
 from zinv.methods.inversion import Inversion
+from zinv.methods.memory import out_of_memory
 from zinv.seeding import Rngs
 from zinv.spaces.z import ZPlus
 
@@ -81,6 +82,21 @@ def test_one_image_that_does_not_fit_is_one_line():
     small.room = 0
     with pytest.raises(ConfigError, match=r"^data\.batch_size=1: one image takes more memory than there is \(CUDA out"):
         small.predict_step(Batch(IDS[:2], TARGET[:2], {}, {}), 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "memory"),
+    [
+        ("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried", True),
+        ("CUDA error: out of memory\nCompile with", True),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", True),
+        ("MPS backend out of memory (MPS allocated: 9.05 GB)", True),
+        ("CUDA error: an illegal memory access was encountered", False),
+    ],
+)
+def test_what_says_that_memory_ran_out(words: str, memory: bool):
+    assert out_of_memory(RuntimeError(words)) == memory
 
 
 def test_other_errors_are_not_taken_for_it():

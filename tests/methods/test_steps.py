@@ -19,6 +19,7 @@ from zinv.methods.descent import Trace, descend
 from zinv.methods.lbfgs import _Search, lbfgs
 from zinv.methods.optimize import Optimize
 from zinv.methods.steps import by_image, by_spread
+from zinv.plans.make import seed_counts
 from zinv.seeding import image_rngs
 from zinv.spaces.w import WPlus
 from zinv.spaces.z import ZPlus
@@ -66,6 +67,15 @@ def test_a_variables_last_value_is_the_best_that_was_tried():
     table = trace.table()
     assert table is not None and table["value"].shape == (40, 3)
     torch.testing.assert_close(rosenbrock(found), table["value"].min(0).values)
+
+
+def test_a_trace_has_what_a_descent_that_ended_there_would_have():
+    trace = Trace(every=1)
+    run(starts(), 40, trace=trace)
+    table = trace.table()
+    assert table is not None
+    assert (table["value"][1:] <= table["value"][:-1]).all()
+    torch.testing.assert_close(table["value"][19], rosenbrock(run(starts(), 20)))
 
 
 def test_a_direction_is_that_of_the_dense_formula():
@@ -159,6 +169,19 @@ def test_steps_name_a_run_where_they_are_not_the_papers():
 
     assert not {"schedule", "optimiser", "precondition"} & set(name())
     assert name("method.schedule=cosine") == {**name(), "schedule": "cosine"}
+
+
+@pytest.mark.parametrize("method", ["optimize", "bdinvert"])
+def test_a_seed_counts_where_factors_are_drawn(method: str):
+    cell = ["generator=toy", "space=wplus"]
+    assert seed_counts(compose([*cell, f"method={method}_image"]))
+    assert not seed_counts(compose([*cell, f"method={method}_spread"]))
+    a, b = (by_image([x], lambda x=x: x.sin().view(1, 3, 2, 2), image_rngs(seed, ["a"])) for seed, x in leaves())
+    assert not torch.equal(a[0], b[0])
+
+
+def leaves() -> list[tuple[int, Tensor]]:
+    return [(seed, torch.linspace(0, 1, 12).view(1, 2, 6).requires_grad_(True)) for seed in (0, 1)]
 
 
 @pytest.mark.parametrize("preset", ["cosine", "spread", "image", "lbfgs"])

@@ -39,12 +39,12 @@ def make_step(variables: Sequence[Tensor], terms: Step, total: Callable[[Terms],
         variables: leaves that require a gradient.
         terms: each term's values `(N,)` at the present variables.
         total: the sum that is descended on, of such values.
-        steady: the terms draw nothing, so that what is captured once can be replayed.
+        steady: the terms draw nothing, so that what is captured once can be replayed, and a step to try it is none.
     """
     how = _chosen.get()
     if how == "graph" and variables[0].device.type != "cuda":
         return _plainly(variables, terms, total, how, f"a {variables[0].device.type} device has no CUDA graphs")
-    if how == "graph" and not steady:
+    if how != "plain" and not steady:
         return _plainly(variables, terms, total, how, "each step draws anew")
     try:
         if how == "graph":

@@ -82,7 +82,7 @@ class BDInvert(Inverter):
 
     @classmethod
     def draws(cls, settings: Mapping[str, object]) -> bool:
-        return False
+        return settings.get("precondition") == "image"
 
     @property
     def label(self) -> str:

@@ -86,7 +86,7 @@ def descend(
             trace.see(step, values)
         if stopped is not None and going.stop(stopped(values), part, step):
             break
-        going.step(lr if isinstance(lr, float) else lr(step))
+        going.step(lr(step) if callable(lr) else lr)
         if after_step is not None:
             after_step()
     going.write_back()

@@ -39,21 +39,22 @@ def lbfgs(
         num_steps: evaluations.
         lr: root mean square of a first step's coordinates.
         after_step: called at each try, such as a retraction.
-        trace: where values are kept along the way.
+        trace: where values are kept along the way, those of each image's last accepted try.
     """
     moving = [variable for variable in variables if variable.requires_grad]
     if not moving or not num_steps:
         return
-    search: _Search | None = None
+    search, kept = None, dict[str, Tensor]()
     for step in range(limited(num_steps)):
         values = terms()
-        if trace:
-            trace.see(step, values)
         loss = weighted_sum(values, weights)
         gradient = _flat(torch.autograd.grad(loss.sum(), moving))
         point = _flat(moving)
         search = search or _Search(point, lr)
-        search.see(point, loss.detach(), gradient)
+        good = search.see(point, loss.detach(), gradient)
+        kept = {name: torch.where(good, x.detach(), kept.get(name, x.detach())) for name, x in values.items()}
+        if trace:
+            trace.see(step, kept)
         _put(moving, search.next())
         if after_step is not None:
             after_step()
@@ -80,8 +81,8 @@ class _Search:
         self.y, self.rho = torch.zeros_like(self.s), like.new_zeros(HISTORY, num)
 
     @torch.no_grad()
-    def see(self, x: Tensor, f: Tensor, g: Tensor) -> None:
-        """Accept the tries that are good enough, and choose new directions for their images."""
+    def see(self, x: Tensor, f: Tensor, g: Tensor) -> Tensor:
+        """Accept the tries that are good enough, `(N,)`, and choose new directions for their images."""
         good = f <= self.f + ARMIJO * self.length * self.slope
         first = self.f.isinf()
         good = good & f.isfinite() | first
@@ -94,6 +95,7 @@ class _Search:
         self._turn(good | lost)
         self.length = torch.where(good | lost, 1.0, BACKTRACK * self.length)
         self.tries = torch.where(lost, 0, self.tries)
+        return good
 
     def next(self) -> Tensor:
         """The next tries."""

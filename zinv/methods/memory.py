@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Final
 
 import torch
+
+WORDS: Final = ("can't allocate memory", "out of memory", "_STATUS_ALLOC_FAILED")
+"""Of the computer's allocator, of CUDA's and Metal's, of cuBLAS and cuDNN."""
 
 
 def free_memory(device: torch.device) -> float:
@@ -21,7 +25,7 @@ def free_memory(device: torch.device) -> float:
 
 def out_of_memory(error: RuntimeError) -> bool:
     """Whether that is what an error says, of a GPU or of the computer."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in WORDS)
 
 
 def free_cache(device: torch.device) -> None:

@@ -83,7 +83,7 @@ class Optimize(Inverter):
 
     @classmethod
     def draws(cls, settings: Mapping[str, object]) -> bool:
-        return settings["noise"] != "fixed" or settings["jitter"] != 0
+        return settings["noise"] != "fixed" or settings["jitter"] != 0 or settings.get("precondition") == "image"
 
     def num_scalars(self) -> int:
         sides = self.generator.noise_shapes if self.noise != "fixed" else ()

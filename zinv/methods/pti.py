@@ -227,6 +227,7 @@ class PTI(Inverter):
                 stopped=watch,
                 trace=trace,
                 part=None if self.shared else terms_of,
+                steady=not self.locality or ws is None,
             )
         differences = {name: (x.detach() - own[name]).half() for name, x in each().items()}
         found = replace(pivot, weights=differences, generator=self.generator.sha256, steps=watch.steps)

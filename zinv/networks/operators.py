@@ -158,7 +158,10 @@ def modulated_conv(x: Tensor, weight: Tensor, style: Tensor, up: bool = False) -
 
 
 class Squares:
-    """A weight's squares, summed over the kernel: `(out, in)`. Those of a frozen parameter are kept while it stays."""
+    """A weight's squares, summed over the kernel: `(out, in)`. Those of a frozen parameter are kept while it stays.
+
+    Not in compiled code, which cannot see whether it does: there a look at its address would cut the step in parts.
+    """
 
     def __init__(self) -> None:
         self.weight: Tensor | None = None
@@ -166,7 +169,7 @@ class Squares:
 
     def __call__(self, weight: Tensor) -> Tensor:
         """Of a weight `(out, in, k, k)`."""
-        if weight.requires_grad or type(weight) is not nn.Parameter or weight.is_meta:
+        if weight.requires_grad or type(weight) is not nn.Parameter or weight.is_meta or torch.compiler.is_compiling():
             return weight.square().sum((2, 3))
         state = (weight._version, weight.data_ptr(), weight.dtype, weight.device)
         if self.weight is not weight or self.state != state:

@@ -48,7 +48,7 @@ class PNStatistics(nn.Module):
     @property
     def deviations(self) -> Tensor:
         """Standard deviations along the axes, `(w_dim,)`."""
-        return self.eigenvalues.clamp(min=EIGENVALUE_FLOOR * float(self.eigenvalues.max())).sqrt()
+        return self.eigenvalues.clamp(min=EIGENVALUE_FLOOR * self.eigenvalues.max()).sqrt()
 
     def whiten(self, w: Tensor) -> Tensor:
         """`(..., w_dim)` of W to P_N: `(v(w) - mean) C / sqrt(eigenvalues)`.
