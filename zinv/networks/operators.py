@@ -10,8 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
+from zinv.networks import winograd
+
 LRELU_SLOPE = 0.2
 ACTIVATION_GAIN = math.sqrt(2)
+SAME = 1, 1, False, 1
+"""Stride, padding, transposed and groups of a 3 × 3 convolution that keeps the size."""
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -78,6 +82,8 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, stride: int, padding: int, transposed: bool, groups: int) -> Tensor:
+        if (stride, padding, transposed, groups) == SAME and winograd.pays(x, weight):
+            return winograd.convolve(x, winograd.transformed(weight))
         convolve = F.conv_transpose2d if transposed else F.conv2d
         return convolve(x, weight, stride=stride, padding=padding, groups=groups)
 
@@ -90,6 +96,8 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
         (weight,), (stride, padding, transposed, groups) = ctx.saved_tensors, ctx.settings
+        if tuple(ctx.settings) == SAME and winograd.pays(grad, weight):
+            return winograd.adjoint(grad, winograd.transformed(weight)), None, None, None, None, None
         layout = torch.channels_last if grad.device.type == "cpu" else torch.contiguous_format
         like = torch.empty(ctx.shape, dtype=grad.dtype, device=grad.device, memory_format=layout)  # never read
         where = [stride] * 2, [padding] * 2, [1, 1], transposed, [0, 0], groups
@@ -99,7 +107,7 @@ class _Convolution(torch.autograd.Function):
 
 
 def convolve(x: Tensor, weight: Tensor, padding: int = 0, stride: int = 1, up: bool = False, groups: int = 1) -> Tensor:
-    """A convolution, or with `up` the transposed one; a frozen weight costs no memory for x.
+    """A convolution, or with `up` the transposed one; a frozen weight costs no memory for x, and its steps are fast.
 
     Args:
         x: `(N, in, H, W)`.
@@ -109,7 +117,7 @@ def convolve(x: Tensor, weight: Tensor, padding: int = 0, stride: int = 1, up: b
         up: scatter instead of gather.
         groups: of channels.
     """
-    if not weight.requires_grad and x.requires_grad:
+    if not weight.requires_grad and x.requires_grad and torch.is_grad_enabled():
         found: Tensor = _Convolution.apply(x, weight, stride, padding, up, groups)
         return found
     if up:

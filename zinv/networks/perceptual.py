@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from zinv.arithmetic import full
 from zinv.errors import WeightsError, suggest
-from zinv.networks.operators import channels_last
+from zinv.networks.operators import channels_last, convolve
+from zinv.networks.winograd import pays
 from zinv.weights import read_state
 
 Taps = tuple[Tensor, ...]
@@ -79,7 +80,7 @@ class LPIPS(nn.Module):
         x = (image - self.mean) / self.std
         taps = []
         for index, layer in enumerate(self.features):
-            x = layer(channels_last(x) if isinstance(layer, nn.Conv2d) else x)
+            x = _convolved(layer, channels_last(x)) if isinstance(layer, nn.Conv2d) else layer(x)
             if index in self.backbone.taps:
                 taps.append(unit(full(x)))
         return tuple(taps)
@@ -103,6 +104,13 @@ class LPIPS(nn.Module):
     def _maps(self, a: Taps, b: Taps) -> list[Tensor]:
         pairs = zip(self.linear, a, b, strict=True)
         return [(weight * (x - y).square()).sum(1, keepdim=True) for weight, x, y in pairs]
+
+
+def _convolved(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    steps = x.requires_grad and torch.is_grad_enabled()
+    if layer.bias is None or not (steps and pays(x, layer.weight)):
+        return layer(x)
+    return convolve(x, layer.weight, padding=1) + layer.bias[:, None, None]
 
 
 def unit(features: Tensor) -> Tensor:
