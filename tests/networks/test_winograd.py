@@ -1,5 +1,7 @@
 """Winograd's convolution against a direct one in float64, where it is used, and where it must not be."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -107,15 +109,36 @@ def test_a_weight_that_learns_and_other_precisions_are_direct(monkeypatch: pytes
     assert not calls
 
 
-def test_under_vmap_it_is_the_same():
+def test_under_vmap_it_is_the_same(monkeypatch: pytest.MonkeyPatch):
     x, weight, _ = drawn(*SHAPES[0])
     many = torch.stack([x, 2 * x, -x])
 
-    def value(x: Tensor) -> Tensor:
-        return convolve(x, weight, padding=1).square().sum()
+    def value(x: Tensor, weight: Tensor) -> Tensor:
+        y = convolve(x, weight, padding=1) if x.dtype == torch.float32 else F.conv2d(x, weight, padding=1)
+        return y.square().sum()
 
-    found = torch.func.vmap(torch.func.grad(value))(many)
-    assert relative(found, torch.stack([torch.func.grad(value)(one) for one in many])) < 1e-5
+    calls = used(monkeypatch)
+    found = torch.func.vmap(torch.func.grad(value), (0, None))(many, weight)
+    exact = torch.stack([torch.func.grad(value)(one, weight.double()) for one in many.double()])
+    assert "convolve" in calls
+    assert relative(found.double(), exact) < 1e-5
+
+
+def test_no_picture_gives_no_picture():
+    x, weight, _ = drawn(0, 128, 256, 8, 8)
+    y = convolve(x.requires_grad_(), weight, padding=1)
+    assert y.shape == (0, 256, 8, 8)
+    assert torch.autograd.grad(y.sum(), x)[0].shape == x.shape
+
+
+def test_a_copy_of_a_network_has_transforms_of_its_own():
+    x, weight, _ = drawn(*SHAPES[0])
+    before = winograd.transformed(weight)
+    other = copy.deepcopy(weight)
+    with torch.no_grad():
+        other.neg_()
+    assert torch.equal(winograd.transformed(other), -before)
+    assert torch.equal(winograd.transformed(weight), before)
 
 
 def test_lpips_has_the_gradient_of_direct_convolutions(monkeypatch: pytest.MonkeyPatch):

@@ -46,7 +46,10 @@ def pays(x: Tensor, weight: Tensor) -> bool:
 
 
 def transformed(weight: Tensor) -> Tensor:
-    """`G w G^T`, `(36, in, out)`, of a weight `(out, in, 3, 3)`; kept while the weight stays as it is."""
+    """`G w G^T`, `(36, in, out)`, of a weight `(out, in, 3, 3)`; kept until it changes.
+
+    As for autograd, a write through `.data` is no change.
+    """
     state = (weight._version, weight.data_ptr(), weight.dtype)
     kept = _kept.get(weight)
     if kept is None or kept[0] != state:
@@ -64,14 +67,14 @@ def convolve(x: Tensor, u: Tensor) -> Tensor:
     tiles = padded.unfold(1, 6, 4).unfold(2, 6, 4).permute(4, 5, 0, 1, 2, 3)  # (6, 6, N, H / 4, W / 4, in)
     spectrum = (INPUT @ tiles.reshape(36, -1)).view(36, -1, u.shape[1])
     y = (OUTPUT @ torch.bmm(spectrum, u).flatten(1)).view(4, 4, n, height // 4, width // 4, u.shape[2])
-    return y.permute(2, 3, 0, 4, 1, 5).reshape(n, height, width, -1).permute(0, 3, 1, 2)
+    return y.permute(2, 3, 0, 4, 1, 5).reshape(n, height, width, u.shape[2]).permute(0, 3, 1, 2)
 
 
 def adjoint(grad: Tensor, u: Tensor) -> Tensor:
     """The gradient with respect to x, from that of the convolution: each operator's transpose in reverse order."""
     n, _, height, width = grad.shape
     rows, columns = height // 4, width // 4
-    tiles = grad.permute(0, 2, 3, 1).reshape(n, rows, 4, columns, 4, -1).permute(2, 4, 0, 1, 3, 5)
+    tiles = grad.permute(0, 2, 3, 1).reshape(n, rows, 4, columns, 4, u.shape[2]).permute(2, 4, 0, 1, 3, 5)
     spectrum = (OUTPUT.T @ tiles.reshape(16, -1)).view(36, -1, u.shape[2])
     y = (INPUT.T @ torch.bmm(spectrum, u.mT).flatten(1)).view(6, 6, n, rows, columns, u.shape[1])
     y = y.permute(2, 3, 0, 4, 1, 5)  # (N, rows, 6, columns, 6, in): a tile's last two pixels are the next one's first
@@ -80,4 +83,4 @@ def adjoint(grad: Tensor, u: Tensor) -> Tensor:
     found[:, 1:, :2, :-1] += y[:, :, 4:, :, :4]
     found[:, :-1, :, 1:, :2] += y[:, :, :4, :, 4:]
     found[:, 1:, :2, 1:, :2] += y[:, :, 4:, :, 4:]
-    return found.view(n, height + 4, width + 4, -1)[:, 1 : height + 1, 1 : width + 1].permute(0, 3, 1, 2)
+    return found.view(n, height + 4, width + 4, u.shape[1])[:, 1 : height + 1, 1 : width + 1].permute(0, 3, 1, 2)
