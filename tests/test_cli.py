@@ -92,7 +92,7 @@ def test_commands_call_their_functions(calls: list[tuple[object, ...]], line: st
         ("table a --against", "zinv table: argument --against: expected one argument."),
         ("show space=zplu", "space=zplu: there is no such preset. Did you mean 'zplus'? Choose from: "),
         ("show space=Generator", "space=Generator: it is not a LatentSpace."),
-        ("show nowhere", "nowhere: neither key=value nor a run folder (it has no config.yaml)."),
+        ("show nowhere", "nowhere: neither a configuration nor a run folder (it has no config.yaml)."),
         ("evaluate --dry-run generator=toy seed=x", "seed=x: not an int."),
         ("run nothing --dry-run", "nothing: there is no such experiment."),
     ],

@@ -21,7 +21,7 @@ from PIL import Image as pil
 
 import zinv
 from zinv import jobs, sweep
-from zinv.config import compose, expand, experiment_names, find_experiment, layer
+from zinv.config import Config, compose, expand, experiment_names, find_experiment, layer, stored
 from zinv.errors import WeightsError
 from zinv.evaluation import provenance
 from zinv.methods import steps
@@ -363,9 +363,12 @@ def test_a_row_without_any_result_is_tabled_as_such(cli: Cli, experiment: Path):
 def test_a_row_on_several_devices_is_a_process_of_its_own(cli: Cli, experiment: Path, monkeypatch: pytest.MonkeyPatch):
     """Lightning starts the whole command line again on each device."""
     commands: list[list[str]] = []
+    configs: list[Config] = []
 
     def note(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-        commands.extend([command] if "evaluate" in command else [])
+        if "evaluate" in command:
+            commands.append(command)
+            configs.append(stored(Path(command[5])))
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(jobs.subprocess, "run", note)
@@ -373,8 +376,30 @@ def test_a_row_on_several_devices_is_a_process_of_its_own(cli: Cli, experiment: 
     monkeypatch.setattr(sweep, "show_tables", lambda *_: None)
     assert cli("run tiny trainer.devices=2 logger=wandb --keep").status == 0
     first, second = commands
-    assert first[1:4] == ["-m", "zinv", "evaluate"] and {"space=wplus", "name=everything"} <= set(first)
-    assert {"trainer.devices=2", "logger.group=tiny", "--keep", "space=w"} <= set(second)
+    assert first[1:5] == ["-m", "zinv", "evaluate", "--config"] and {"logger.group=tiny", "--keep"} <= set(second)
+    assert [config["space"]["_name_"] for config in configs] == ["wplus", "w"]
+    assert [config["trainer"]["devices"] for config in configs] == [2, 2]
+
+
+def test_a_configuration_is_run_as_it_was_whatever_presets_say_now(cli: Cli, tmp_path: Path):
+    preset = tmp_path / "configs" / "method" / "mine.yaml"
+    preset.parent.mkdir(parents=True)
+    preset.write_text("# mine\n_target_: zinv.methods.optimize.Optimize\nnum_steps: 2\n")
+    first = cli("evaluate generator=toy method=mine space=wplus trainer=cpu data.num=2")
+    assert first.status == 0, first.err
+    folder = first.out.splitlines()[-1]
+    preset.write_text("# mine\n_target_: zinv.methods.optimize.Optimize\nnum_steps: 3\nlr: .5\n")
+    (tmp_path / "kept.yaml").write_bytes((tmp_path / folder / "config.yaml").read_bytes())
+    again = cli("evaluate --config kept.yaml --fresh")
+    assert (again.status, again.out.splitlines()[-1]) == (0, folder)
+    other = cli(f"evaluate --config {folder} space=w").out.splitlines()[-1]
+    assert "num_steps: 2" in (tmp_path / other / "config.yaml").read_text()
+
+
+def test_a_configuration_that_is_not_there_is_named(cli: Cli):
+    said = cli("evaluate --config nowhere.yaml")
+    assert said.status == 2
+    assert said.err == "error: nowhere.yaml: neither a configuration nor a run folder (it has no config.yaml).\n"
 
 
 @pytest.mark.slow

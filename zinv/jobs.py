@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
-from zinv.config import Config, build, run_folder
+from zinv.config import Config, build, run_folder, save
 from zinv.errors import ZinvError
 from zinv.evaluation import provenance
 from zinv.evaluation.formats import plain_cell
@@ -194,8 +195,10 @@ def _try(job: Job, flags: Flags) -> Iterator[Callable[[int], int]]:
 def _in_process(job: Job, flags: Flags, frozen: Path | None) -> int:
     more = [*_group(job.config, flags.group), *(["--keep"] * flags.keep), *(["--fresh"] * flags.fresh)]
     environment = {**os.environ, **(code.environment(frozen) if frozen else {})}
-    command = [sys.executable, "-m", "zinv", "evaluate", *job.planned.overrides, *more]
-    with _try(job, flags) as ended:
+    with _try(job, flags) as ended, TemporaryDirectory() as folder:
+        config = Path(folder) / "config.yaml"
+        save(job.config, config)
+        command = [sys.executable, "-m", "zinv", "evaluate", "--config", str(config), *more]
         return ended(subprocess.run(command, env=environment, check=False).returncode)
 
 

@@ -13,10 +13,10 @@ from zinv.config import (
     as_overrides,
     compose,
     find_experiment,
-    load,
     missing_needs,
     run_folder,
     slug,
+    stored,
     to_yaml,
 )
 from zinv.config.experiment import experiment_names
@@ -28,12 +28,12 @@ from zinv.presets import PACKAGE, locate, preset_folders, preset_names, read_yam
 NEWLINE = "\n"
 
 
-def show(overrides: Sequence[str]) -> int:
+def show(overrides: Sequence[str], base: Config | None = None) -> int:
     """Print the configuration that `zinv evaluate` would run, or that a run folder ran."""
     if len(overrides) == 1 and "=" not in overrides[0]:
-        print(to_yaml(_stored(Path(overrides[0]))), end="")
+        print(to_yaml(stored(Path(overrides[0]))), end="")
         return 0
-    return _print_config(compose(overrides))
+    return _print_config(compose(overrides, base))
 
 
 def show_training(overrides: Sequence[str]) -> int:
@@ -112,13 +112,6 @@ def _folder(config: Config, folder: Callable[[Config], Path] = run_folder) -> st
         return str(folder(config))
     except WeightsError as error:
         return f"not known yet ({error})"
-
-
-def _stored(path: Path) -> Config:
-    file = path / "config.yaml" if path.is_dir() else path
-    if not file.is_file():
-        raise ConfigError(f"{path}: neither key=value nor a run folder (it has no config.yaml).")
-    return load(file)
 
 
 def _experiments() -> Iterator[tuple[str, str]]:

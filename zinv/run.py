@@ -58,19 +58,19 @@ class Parts:
     plan: Plan | None = None
 
 
-def evaluate(overrides: Sequence[str], keep: bool = False, fresh: bool = False, group: str | None = None) -> int:
+def evaluate(overrides: Sequence[str], keep: bool = False, fresh: bool = False, base: Config | None = None) -> int:
     """Invert, score and print a table; the same command again resumes.
 
     Args:
         overrides: `key=value`.
         keep: keep finished images although the code has changed.
         fresh: delete the run folder first.
-        group: name of the experiment that the run belongs to.
+        base: a configuration that the overrides change.
 
     Returns:
         0, or 1 if an image has no result.
     """
-    return evaluate_config(compose(overrides), keep, fresh, group)
+    return evaluate_config(compose(overrides, base), keep, fresh)
 
 
 def evaluate_config(

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from zinv.commands.base import DRY, FRESH, KEEP, OVERRIDES, RUN, Arguments, Command, Flag, count
 from zinv.commands.rows import SELECTED, selection_of
 
 JOBS: Final = Flag(("--jobs",), "rows at a time; by default one a core on a CPU, else one a GPU", "N")
+CONFIG: Final = Flag(("--config",), "a run's config.yaml to start from, instead of presets", "FILE")
 UPDATE: Final = Flag(("--update",), "replace the experiment's results.csv")
 
 
 def _evaluate(arguments: Arguments) -> int:
+    from zinv.config import stored
+
+    base = stored(Path(arguments.config)) if arguments.config else None
     if arguments.dry_run:
         from zinv.listing import show
 
-        return show(arguments.overrides)
+        return show(arguments.overrides, base)
     from zinv.early import check_devices
 
-    check_devices(arguments.overrides)
+    check_devices(arguments.overrides, base)
     from zinv.run import evaluate
 
-    return evaluate(arguments.overrides, arguments.keep, arguments.fresh)
+    return evaluate(arguments.overrides, arguments.keep, arguments.fresh, base)
 
 
 def _run(arguments: Arguments) -> int:
@@ -70,7 +75,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "evaluate": Command(
         "invert images with one method in one space, score them, print the table",
         _evaluate,
-        (OVERRIDES, KEEP, FRESH, DRY),
+        (OVERRIDES, CONFIG, KEEP, FRESH, DRY),
         "zinv evaluate method=bdinvert space=zplus",
     ),
     "run": Command(

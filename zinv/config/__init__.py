@@ -1,7 +1,7 @@
 """One configuration language: `key=value` overrides, presets, and constructors as the schema."""
 
 from zinv.config.build import build
-from zinv.config.compose import Config, compose, load, save, to_yaml
+from zinv.config.compose import Config, compose, load, save, stored, to_yaml
 from zinv.config.experiment import (
     Experiment,
     as_overrides,
@@ -37,5 +37,6 @@ __all__ = [
     "save",
     "short_name",
     "slug",
+    "stored",
     "to_yaml",
 ]

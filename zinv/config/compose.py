@@ -84,6 +84,18 @@ def load(path: Path) -> Config:
     return cast(Config, read_yaml(path))
 
 
+def stored(path: Path) -> Config:
+    """The configuration of a run folder, or of a file.
+
+    Raises:
+        ConfigError: there is none, or it is not readable.
+    """
+    file = path / "config.yaml" if path.is_dir() else path
+    if not file.is_file():
+        raise ConfigError(f"{path}: neither a configuration nor a run folder (it has no config.yaml).")
+    return load(file)
+
+
 def save(config: Config, path: Path) -> None:
     """Write a configuration as YAML."""
     path.write_text(to_yaml(config), encoding="utf-8")
