@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,8 @@ import yaml
 from zinv.cluster import reproduce as reproduction
 from zinv.cluster import sync as syncing
 from zinv.plans import work
-from zinv.plans.plan import Plan
+from zinv.plans.attempts import attempts
+from zinv.plans.plan import Plan, current
 
 Cli = Callable[..., Any]
 BASE = "{generator: toy, method: optimize, method.num_steps: 2, data.num: 2, data.batch_size: 1, trainer: cpu}"
@@ -76,6 +79,9 @@ def reproduced(cli: Cli) -> None:
         assert name in names
     said = cli("reproduce tiny.tar.gz")
     assert (said.status, said.out.count("the same, byte for byte")) == (0, 2), said.out + said.err
+    again, fresh = cli("reproduce tiny.tar.gz"), cli("reproduce tiny.tar.gz --fresh")
+    assert again.out.count(" images were reproduced here before, and kept; --fresh makes them again") == 2
+    assert (again.status, fresh.out) == (0, said.out)
     records = Path("reproduced/tiny/archived") / run / "records.csv"
     assert records.read_bytes() == (runs()[0] / "records.csv").read_bytes()
 
@@ -185,9 +191,27 @@ def test_cleaning_takes_what_serves_no_one_and_leaves_results(cli: Cli, tiny: No
     assert said.status == 0 and "offline-run-1-a" in said.out
     assert not list(run.glob("claims/*")) and not list(run.glob("images/.*"))
     assert [path.name for path in run.glob("wandb/*")] == ["offline-run-2-a"]
-    assert len(list(Path("runs/experiments/tiny/plans").iterdir())) == 1
     assert {path: path.read_bytes() for path in before} == before
     assert json.loads(cli("status tiny --json").out)[0]["state"] == "done"
+
+
+def test_cleaning_takes_an_older_plan_once_no_one_has_used_it_for_a_week(cli: Cli, tiny: None):
+    cli("run tiny --jobs 1")
+    cli("run tiny --jobs 1 seed=1")
+    experiment = Path("runs/experiments/tiny")
+    plans = experiment / "plans"
+    older = plans / (set(path.name for path in plans.iterdir()) - {current(experiment).folder.name}).pop()
+    tries = [last for job in Plan(older).jobs for last in attempts(experiment, job.id)]
+    cli("clean")
+    assert older.is_dir()
+    for path in (older, *(last.path for last in tries)):
+        os.utime(path, (time.time() - 8 * 24 * 3600,) * 2)
+    os.utime(tries[0].path)  # an agent of a sweep took a job of it
+    cli("clean")
+    assert older.is_dir()
+    os.utime(tries[0].path, (time.time() - 8 * 24 * 3600,) * 2)
+    cli("clean")
+    assert list(plans.iterdir()) == [current(experiment).folder]
 
 
 def test_cleaning_to_codes_leaves_what_makes_the_pictures_again(cli: Cli, tiny: None):

@@ -414,6 +414,14 @@ def test_a_limit_that_slurm_would_not_understand(plan: Plan, cli: Cli):
         assert cli(line).err.startswith("error: cluster.time=soon: not a limit such as 30 (minutes), 4:00:00")
 
 
+@pytest.mark.parametrize("flag", ["--time=9", "-t9", "--array=0-3", "--signal=USR2"])
+def test_flags_of_sbatch_that_a_retry_changes_are_refused(plan: Plan, cli: Cli, flag: str):
+    said = cli(f"submit tiny --dry-run -- {flag}")
+    assert said.status == 2
+    assert said.err.startswith(f"error: {flag}: zinv asks for this itself, and changes it between tries. Use ")
+    assert "#SBATCH --exclude=x" in cli("submit tiny --dry-run -- --exclude=x").out
+
+
 @pytest.mark.parametrize("text", ["[]", "{}", "{", ""])
 @pytest.mark.parametrize("file", ["experiment.json", "submissions/001/submission.json"])
 def test_a_damaged_file_of_an_experiment_is_named(plan: Plan, cli: Cli, file: str, text: str):

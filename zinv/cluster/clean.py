@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from zinv import weights
 from zinv.cluster.pilot import KEPT, PICTURES
@@ -13,14 +16,19 @@ from zinv.download import size_text
 from zinv.errors import StoreError
 from zinv.evaluation.claims import Watcher
 from zinv.evaluation.files import read_json
-from zinv.plans.plan import FOLDER
+from zinv.plans.attempts import attempts
+from zinv.plans.plan import FOLDER, Plan
+
+UNUSED: Final = 7 * 24 * 3600
+"""Seconds after its making or its last try from which a plan counts as left behind."""
 
 
 def clean(runs: str, dry_run: bool = False, keep: str | None = None) -> int:
     """Delete what serves no one any more.
 
-    These are half-written images, claims and owners of ended processes, plans that are neither current nor submitted,
-    offline reports that a later one has replaced, and the pictures that finished trainings had drawn for themselves.
+    These are half-written images, claims and owners of ended processes, plans that are neither current nor submitted
+    and were not used for a week, offline reports that a later one has replaced, and the pictures that finished
+    trainings had drawn for themselves.
 
     Args:
         runs: folder of runs.
@@ -55,8 +63,16 @@ def doomed(runs: Path, keep: str | None = None) -> Iterator[tuple[str, list[Path
         needed = {str(read_json(facts, "plan")["plan"])}
         sent = facts.parent.glob("submissions/*/submission.json")
         needed |= {str(read_json(path, "plan")["plan"]) for path in sent}
-        plans = sorted(path for path in facts.parent.glob("plans/*") if path.name not in needed)
+        plans = sorted(path for path in facts.parent.glob("plans/*") if path.name not in needed and not _in_use(path))
         yield from ((str(path), [path]) for path in [*plans, *_replaced(facts.parent)])
+
+
+def _in_use(plan: Path) -> bool:
+    """Whether a `zinv run` or an agent of a sweep may take a job from it yet, of which a plan itself tells nothing."""
+    signs = [plan]
+    with suppress(StoreError):
+        signs += [last.path for job in Plan(plan).jobs for last in attempts(plan.parent.parent, job.id)[-1:]]
+    return any(time.time() - path.stat().st_mtime < UNUSED for path in signs)
 
 
 def _of_run(run: Path) -> Iterator[Path]:

@@ -11,7 +11,7 @@ import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from zinv.cluster.archive import COMPARED, FORMAT, SUMS, sums
 from zinv.compare import paired
@@ -22,6 +22,9 @@ from zinv.evaluation.rows import Row
 from zinv.plans import code
 from zinv.plans.attempts import attempts
 from zinv.plans.plan import FOLDER, Plan, Planned, line
+
+PARTS: Final = (FOLDER, "archived", "runs", "rescored")
+"""Folders of a reproduction."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +40,19 @@ class Unpacked:
         return self.root / "archived" / job.run_id
 
 
-def reproduce(file: str, to: str | None, overrides: Sequence[str] = (), rescore: bool = False) -> int:
+def reproduce(
+    file: str, to: str | None, overrides: Sequence[str] = (), rescore: bool = False, fresh: bool = False
+) -> int:
     """Do an archive's runs again from its own code, in a folder of its own, and print what differs.
+
+    Images that an earlier reproduction there has finished are kept, and counted.
 
     Args:
         file: what `zinv archive` wrote.
         to: folder; by default `reproduced/NAME`.
         overrides: places on this machine, such as `data.path=PHOTOS`; nothing that moves a number.
         rescore: only score the archived results again.
+        fresh: delete what an earlier reproduction left there.
 
     Returns:
         0 if every record and every digest is the same, else 1.
@@ -52,7 +60,7 @@ def reproduce(file: str, to: str | None, overrides: Sequence[str] = (), rescore:
     Raises:
         StoreError: not an archive, a job failed, or there are no results to score.
     """
-    unpacked = _unpack(file, to)
+    unpacked = _unpack(file, to, fresh)
     if rescore and not unpacked.facts["images"]:
         name = unpacked.facts["experiment"]
         raise StoreError(f"{file}: no results are in it: zinv archive {name} --images keeps them.")
@@ -70,7 +78,7 @@ def reproduce(file: str, to: str | None, overrides: Sequence[str] = (), rescore:
     return status
 
 
-def _unpack(file: str, to: str | None) -> Unpacked:
+def _unpack(file: str, to: str | None, fresh: bool = False) -> Unpacked:
     try:
         with tarfile.open(file) as tar:
             first = tar.extractfile("archive.json")
@@ -78,6 +86,8 @@ def _unpack(file: str, to: str | None) -> Unpacked:
             facts = json.load(first)
             root = Path(to or Path("reproduced") / str(facts["experiment"]))
             plan = root / FOLDER / str(facts["experiment"]) / "plans" / "archived"
+            for part in PARTS if fresh else ():
+                shutil.rmtree(root / part, ignore_errors=True)
             for member in tar:
                 head, _, rest = member.name.partition("/")
                 place = {"plan": plan, "runs": root / "archived"}.get(head)
@@ -104,6 +114,8 @@ def _again(unpacked: Unpacked, job: Planned, overrides: Sequence[str]) -> Path:
     one.write_text(line(whole), encoding="utf-8")
     said = _from_its_code(unpacked, "zinv.plans.work", str(plan.folder), str(one))
     tries = attempts(plan.experiment, job.run_id)
+    if tries and (before := tries[-1].facts.get("before")):
+        print(f"{job.id} {job.name}: {before} images were reproduced here before, and kept; --fresh makes them again")
     folder = Path(str(tries[-1].facts.get("folder", ""))) if tries else Path()
     if not (folder / "records.csv").is_file():
         raise StoreError(f"{job.id} {job.name}: it made no records here: {said}")

@@ -22,6 +22,12 @@ from zinv.plans.plan import Plan, Planned, current, experiment_folder
 from zinv.sweep import declare_contrasts
 
 LIVE: Final = ("done", "running", "queued")
+OWNED: Final = {
+    **dict.fromkeys(("--time", "-t"), "--time LIMIT or cluster.time=LIMIT"),
+    **dict.fromkeys(("--array", "-a"), "--array-limit N or cluster.array_limit=N"),
+    "--signal": "cluster.notice=SECONDS",
+}
+"""Flags of sbatch that are settings, and how those are given."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,7 @@ def submit(
         slurm.require()
     own = [text for text in overrides if text.partition("=")[0].partition(".")[0] == "cluster"]
     cluster = _cluster(own, {})
+    _check_flags(sbatch_flags)
     cluster = replace(cluster, flags=(*cluster.flags, *sbatch_flags))
     rest = [text for text in overrides if text not in own]
     given = {text.partition("=")[0] for text in rest}
@@ -143,7 +150,16 @@ def plan_cluster(plan: Plan, overrides: Sequence[str]) -> ClusterSettings:
 def _cluster(overrides: Sequence[str], base: Mapping[str, object]) -> ClusterSettings:
     settings: ClusterSettings = build(compose(overrides, base, groups=("cluster",)), "cluster")
     minutes(settings.time)  # or the next limit could not be told from it
+    _check_flags(settings.flags)
     return settings
+
+
+def _check_flags(flags: Iterable[str]) -> None:
+    """Refuse flags of sbatch that would undo what is asked for later, such as the longer time of a retry."""
+    for flag in flags:
+        name = flag.partition("=")[0].split()[0] if flag.startswith("--") else flag[:2]
+        if name in OWNED:
+            raise ConfigError(f"{flag}: zinv asks for this itself, and changes it between tries. Use {OWNED[name]}.")
 
 
 def orders(

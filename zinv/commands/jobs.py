@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from zinv.commands.base import DRY, EXPERIMENT, KEEP, OVERRIDES, Arguments, Command, Flag, count
+from zinv.commands.base import DRY, EXPERIMENT, FRESH, KEEP, OVERRIDES, Arguments, Command, Flag, count
 from zinv.commands.rows import SELECTED, selection_of
 
 FOLDER: Final = Flag(("folder",), "folder of runs; by default runs", "FOLDER", optional=True)
@@ -67,7 +67,7 @@ def _archive(arguments: Arguments) -> int:
 def _reproduce(arguments: Arguments) -> int:
     from zinv.cluster.reproduce import reproduce
 
-    return reproduce(arguments.file, arguments.to, arguments.overrides, arguments.rescore)
+    return reproduce(arguments.file, arguments.to, arguments.overrides, arguments.rescore, arguments.fresh)
 
 
 COMMANDS: Final[dict[str, Command]] = {
@@ -136,6 +136,7 @@ COMMANDS: Final[dict[str, Command]] = {
             OVERRIDES,
             Flag(("--to",), "folder; by default reproduced/NAME", "FOLDER"),
             Flag(("--rescore",), "only score the archived results again"),
+            FRESH,
         ),
         "zinv reproduce demo.tar.gz",
     ),
