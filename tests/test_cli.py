@@ -52,8 +52,8 @@ def error(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 @pytest.mark.parametrize(
     ("line", "call"),
     [
-        ("evaluate space=zplus seed=1", ("evaluate", ["space=zplus", "seed=1"], False, False)),
-        ("evaluate --keep space=zplus --fresh", ("evaluate", ["space=zplus"], True, True)),
+        ("evaluate space=zplus seed=1", ("evaluate", ["space=zplus", "seed=1"], False, False, None)),
+        ("evaluate --keep space=zplus --fresh", ("evaluate", ["space=zplus"], True, True, None)),
         ("run demo", ("run_experiment", "demo", [], False, False, False, None, Selection())),
         ("run demo seed=1 --update", ("run_experiment", "demo", ["seed=1"], False, False, True, None, Selection())),
         ("run demo --jobs 3 --keep", ("run_experiment", "demo", [], True, False, False, 3, Selection())),
@@ -81,7 +81,7 @@ def test_commands_call_their_functions(calls: list[tuple[object, ...]], line: st
     [
         ("evaluat", "zinv evaluat: there is no such command. Did you mean 'evaluate'? Choose from: archive, check, "),
         ("--versio", "zinv --versio: there is no such flag. Did you mean '--version'?"),
-        ("evaluate --kepp", "zinv evaluate --kepp: no such flag. Did you mean '--keep'? Choose from: --dry-run, "),
+        ("evaluate --kepp", "zinv evaluate --kepp: no such flag. Did you mean '--keep'? Choose from: --config, "),
         ("evaluate --ke", "zinv evaluate --ke: no such flag. Did you mean '--keep'?"),
         ("run", "name an experiment (zinv list experiments), or give a grid: --grid space=z,zplus seed=0,1."),
         ("run demo --jobs 0", "--jobs 0: not an int of 1 or more."),
