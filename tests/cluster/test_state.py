@@ -169,6 +169,36 @@ def test_slurm_says_why_one_died_if_it_remembers(plan: Plan, monkeypatch: pytest
     assert of(plan).words == "failed: out of memory"
 
 
+def test_a_task_that_broke_before_its_job_began_failed(plan: Plan, monkeypatch: pytest.MonkeyPatch):
+    """A prologue that fails, for instance: no try tells of it, only SLURM."""
+    sent = plan.experiment / "submissions" / "001"
+    sent.mkdir(parents=True)
+    (sent / "submission.json").write_text(json.dumps({"tasks": [{"jobs": [of(plan).job.id]}], "time": "10"}))
+    (sent / "slurm.json").write_text(json.dumps({"job": "7"}))
+    for state, words in {"FAILED": "failed: died without a word", "TIMEOUT": "failed: time limit", "": "to do"}.items():
+        monkeypatch.setattr(slurm, "last_state", {"7_0": state}.__getitem__)
+        assert of(plan).words == words
+
+
+def test_one_call_asks_slurm_of_a_whole_array(monkeypatch: pytest.MonkeyPatch):
+    shown = "JobId={} ArrayJobId=7 ArrayTaskId={} JobState={} Reason=None"
+    shown = "\n".join([shown.format(8, 0, "FAILED"), shown.format(7, 1, "TIMEOUT")])
+    answers = {"scontrol": {"7": shown}, "sacct": {"9": "9_0|CANCELLED by 0\n9_1|NODE_FAIL"}}
+    asked = []
+
+    def run(command: str, *rest: str) -> subprocess.CompletedProcess[str]:
+        job = next(word for word in rest if word.isdecimal())
+        asked.append((command, job))
+        return subprocess.CompletedProcess([], 0, answers[command].get(job, ""), "")
+
+    slurm.last_states.cache_clear()
+    monkeypatch.setattr(slurm, "_run", run)
+    told = [slurm.last_states(number.partition("_")[0]).get(number) for number in ("7_0", "7_1", "9_0", "9_1", "9_2")]
+    slurm.last_states.cache_clear()
+    assert told == ["FAILED", "TIMEOUT", "CANCELLED", "NODE_FAIL", None]
+    assert asked == [("scontrol", "7"), ("scontrol", "9"), ("sacct", "9")]
+
+
 def test_preempted_is_not_failed_however_often(plan: Plan):
     for _ in range(5):
         left(plan, ended=True, reason="stopped")
@@ -412,6 +442,12 @@ def test_trainings_go_first_and_the_others_wait(plan: Plan, monkeypatch: pytest.
 def test_a_limit_that_slurm_would_not_understand(plan: Plan, cli: Cli):
     for line in ("submit tiny --dry-run --time soon", "retry tiny --dry-run --time soon"):
         assert cli(line).err.startswith("error: cluster.time=soon: not a limit such as 30 (minutes), 4:00:00")
+
+
+def test_a_notice_as_long_as_the_limit_is_refused(plan: Plan, cli: Cli):
+    said = cli("submit tiny --dry-run cluster=cpu --time 1")
+    assert said.status == 2
+    assert said.err.startswith("error: cluster.notice=60 (seconds) leaves nothing of cluster.time=1: a job would be")
 
 
 @pytest.mark.parametrize("flag", ["--time=9", "-t9", "--array=0-3", "--signal=USR2"])

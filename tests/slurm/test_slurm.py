@@ -121,12 +121,23 @@ def test_processes_of_a_whole_node_do_a_job_each(slurm: Slurm, zinv: Zinv):
 
 @pytest.mark.slow
 def test_a_time_limit_is_told_and_the_next_one_is_longer(slurm: Slurm, zinv: Zinv):
+    """SLURM tells a job up to a minute too early, by its manual: here 20 s after its start at the earliest."""
     experiment(60000, "space: [z]")
-    assert zinv("submit tiny cluster=cpu cluster.notice=30", "--cpus", "1", "--time", "1").returncode == 0
+    assert zinv("submit tiny cluster=cpu cluster.notice=40", "--cpus", "1", "--time", "2").returncode == 0
     slurm.wait()
     (job,) = status(zinv)
     assert job["reason"] == "time"
-    assert "#SBATCH --time=0:02:00" in zinv("retry tiny --dry-run").stdout
+    assert "#SBATCH --time=0:04:00" in zinv("retry tiny --dry-run").stdout
+
+
+@pytest.mark.slow
+def test_a_task_that_breaks_before_its_job_begins(slurm: Slurm, zinv: Zinv):
+    experiment(5, "space: [z]")
+    assert zinv("submit tiny", *ASK, "cluster.prologue=[echo no such module; exit 3]").returncode == 0
+    slurm.wait()
+    (job,) = status(zinv)
+    assert (job["state"], job["reason"]) == ("failed", "lost")
+    assert "no such module" in zinv("logs", job["id"]).stdout
 
 
 @pytest.mark.slow

@@ -14,7 +14,13 @@ from typing import Final
 from zinv.errors import ConfigError, suggest
 
 TIMEOUT: Final = 60
-FAILURES: Final = {"OUT_OF_MEMORY": "memory", "TIMEOUT": "time", "DEADLINE": "time", "PREEMPTED": "stopped"}
+FAILURES: Final = {
+    "OUT_OF_MEMORY": "memory",
+    "TIMEOUT": "time",
+    "DEADLINE": "time",
+    "PREEMPTED": "stopped",
+    **dict.fromkeys(("FAILED", "NODE_FAIL", "BOOT_FAIL"), "lost"),
+}
 """Reasons by the last state that SLURM tells of a task; others say no more than that it ended."""
 
 
@@ -89,14 +95,21 @@ def queue(jobs: Sequence[str]) -> dict[str, Queued]:
     return {n: task for n, task in found.items() if n.partition("_")[0] in jobs and task.state not in gone}
 
 
-@cache
 def last_state(number: str) -> str:
     """How SLURM says that a task ended, such as `OUT_OF_MEMORY`; nothing if it does not remember."""
-    text = _run("scontrol", "show", "job", "-o", number).stdout
-    for word in text.split():
-        if word.startswith("JobState="):
-            return word.partition("=")[2]
-    return _run("sacct", "-n", "-P", "-X", "-j", number, "-o", "State").stdout.strip().partition(" ")[0]
+    return last_states(number.partition("_")[0]).get(number, "")
+
+
+@cache
+def last_states(job: str) -> dict[str, str]:
+    """The states of a job and its tasks, by number: one call for a whole array."""
+    lines = _run("scontrol", "show", "job", "-o", job).stdout.splitlines()
+    facts = [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines]
+    found = {f"{job}_{one['ArrayTaskId']}" if "ArrayTaskId" in one else job: one.get("JobState", "") for one in facts}
+    if found:
+        return found
+    lines = _run("sacct", "-n", "-P", "-X", "-j", job, "-o", "JobID,State").stdout.splitlines()
+    return {number: state.partition(" ")[0] for number, _, state in (line.partition("|") for line in lines)}
 
 
 def _run(*command: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

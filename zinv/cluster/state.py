@@ -103,6 +103,7 @@ def progress(plan: Plan, jobs: Sequence[Planned] | None = None, sure: bool = Fal
     Raises:
         ConfigError: SLURM does not answer, and it has to be known what waits there.
     """
+    slurm.last_states.cache_clear()
     sent = submissions(plan.experiment)
     queue = _queue(sent, sure)
     now = file_system_time(plan.experiment)
@@ -144,7 +145,7 @@ def _progress(
     task = next((number for one in reversed(sent) if (number := one.number(job.id))), None)
     queued = queue.get(task) if task else None
     place = None if folder is None else _absolute(plan, folder)
-    state, reason = _state(job, place, last, queued, total - finished, len(failures), now)
+    state, reason = _state(job, place, last, task, queued, total - finished, len(failures), now)
     since = 0 if state == "done" else _in_vain(tries, finished, now)
     if state in ("failed", "stopped") and since >= SET_ASIDE:
         state = "set aside"
@@ -197,6 +198,7 @@ def _state(
     job: Planned,
     folder: Path | None,
     last: Attempt | None,
+    task: str | None,
     queued: slurm.Queued | None,
     left: int,
     num_failed: int,
@@ -210,12 +212,15 @@ def _state(
         return ("running" if queued.state in ("RUNNING", "COMPLETING") else "queued"), None
     if not job.training and left == 0 and not num_failed and _is_made(job, folder, last):
         return "done", None
-    if last is None:
-        return "to do", None
-    reason = _reason(last, now)
+    reason = _reason(last, now) if last else _unbegun(task)
     if reason is None:
-        return "to do", None  # it was done, and more is asked for
+        return "to do", None  # or it was done, and more is asked for
     return ("stopped" if reason == "stopped" else "failed"), reason
+
+
+def _unbegun(task: str | None) -> str | None:
+    """Why a task ended before its job began: a prologue that fails, no such interpreter, a limit that is too short."""
+    return slurm.FAILURES.get(slurm.last_state(task)) if task else None
 
 
 def _is_made(job: Planned, folder: Path | None, last: Attempt | None) -> bool:

@@ -149,7 +149,11 @@ def plan_cluster(plan: Plan, overrides: Sequence[str]) -> ClusterSettings:
 
 def _cluster(overrides: Sequence[str], base: Mapping[str, object]) -> ClusterSettings:
     settings: ClusterSettings = build(compose(overrides, base, groups=("cluster",)), "cluster")
-    minutes(settings.time)  # or the next limit could not be told from it
+    if minutes(settings.time) * 60 <= settings.notice:
+        raise ConfigError(
+            f"cluster.notice={settings.notice} (seconds) leaves nothing of cluster.time={settings.time}: "
+            "a job would be told of its end at its start."
+        )
     _check_flags(settings.flags)
     return settings
 
