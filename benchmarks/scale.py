@@ -25,11 +25,12 @@ PARTS: Final = {
     "build": "zinv.run.build_parts",
     "create": "zinv.run._create",
     "invert and store": "zinv.run.invert",
-    "store alone": "zinv.inverting.write_batch",
+    "hand to the store": "zinv.inverting.write_batch",
+    "wait for the store": "zinv.inverting.settle",
     "score": "zinv.run.score_images",
     "records and table": "zinv.run.finish",
 }
-"""Functions of a run; storing is part of inverting, where it is called."""
+"""Functions of a run; the store's are part of inverting, where they are called."""
 
 
 def command(given: argparse.Namespace, *more: str) -> list[str]:

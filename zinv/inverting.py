@@ -1,4 +1,4 @@
-"""What a Trainer does with inversions: each image's result goes into the store as soon as its batch is done."""
+"""What a Trainer does with inversions: each image's result goes into the store while the next batch is inverted."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import lightning as L
 import torch
@@ -24,9 +26,13 @@ from zinv.images import pixels_sha256
 from zinv.methods.base import Inverter
 from zinv.methods.inversion import Inversion
 
+WRITERS: Final = 4
+
 
 class StoreWriter(L.Callback):
     """Writes results, reasons and times of this process's images; shows progress on the first.
+
+    Files are written by threads, at most a batch behind; whatever ends the run, what was inverted is written first.
 
     Args:
         path: the run folder.
@@ -41,11 +47,13 @@ class StoreWriter(L.Callback):
     def __init__(self, path: Path, source: DataSource, keep: str = "images"):
         self.path, self.source, self.keep, self.count = path, source, keep, 0
         self.inverted, self.seconds = 0, 0.0
+        self.pending: list[Future[bool]] = []
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         trainer.strategy.barrier()
         facts = Run.open(self.path).facts
         self.run = Run.open(self.path, str(facts["code"][-1]))  # type: ignore[index]
+        self.writers = ThreadPoolExecutor(WRITERS)
         done = len(self.run.finished() & set(self.source.ids))
         self.progress = Progress(len(self.source), done, trainer.world_size) if trainer.is_global_zero else None
 
@@ -71,37 +79,52 @@ class StoreWriter(L.Callback):
             self.inverted, self.seconds = self.inverted + len(batch.ids), self.seconds + taken
             seconds = taken / len(batch.ids)
             times: dict[str, float | int] = {"seconds": round(seconds, 3), "rank": trainer.global_rank}
-            write_batch(self.run, pl_module, outputs, batch, times, self.keep)
+            settle(self.pending)
+            self.pending = write_batch(self.writers, self.run, pl_module, outputs, batch, times, self.keep)
         self.count += len(batch.ids) + len(batch.failures)
         if self.progress and (batch.ids or batch.failures):
             self.progress.advance(len(batch.ids) + len(batch.failures))
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        settle(self.pending)
         if self.progress:
             self.progress.close()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        wait(self.pending)
         if getattr(self, "progress", None):
             self.progress.close()  # type: ignore[union-attr]
 
 
+def settle(pending: Iterable[Future[bool]]) -> None:
+    """Wait until results are written.
+
+    Raises:
+        StoreError: one could not be.
+    """
+    for future in pending:
+        future.result()
+
+
 @torch.no_grad()
 def write_batch(
+    writers: Executor,
     run: Run,
     method: Inverter,
     inversion: Inversion,
     batch: Batch,
     times: dict[str, float | int],
     keep: str = "images",
-) -> None:
-    """Store each image of a batch; a picture that its inversion cannot give again is kept in any case."""
-    images = method.reconstruct(inversion)
+) -> list[Future[bool]]:
+    """Let each image of a batch be stored; a picture that its inversion cannot give again is kept in any case."""
+    images, pending = method.reconstruct(inversion).cpu(), list[Future[bool]]()
     for i, name in enumerate(batch.ids):
         digest = pixels_sha256(batch.target[i])
         if i in inversion.failures:
             run.fail(name, inversion.failures[i], "inversion", digest)
             continue
         tensors, metadata = inversion.image(i)
+        tensors = {name: tensor.cpu() for name, tensor in tensors.items()}
         result: dict[str, Json] = {
             "target_sha256": digest,
             "losses": {term: float(value[i]) for term, value in inversion.losses.items()},
@@ -110,9 +133,11 @@ def write_batch(
             "facts": {key: float(value[i]) for key, value in inversion.facts.items()},
             "note": "; ".join(filter(None, (batch.notes.get(name), inversion.notes.get(i)))),
         }
-        target = batch.target[i] if keep == "all" else None
+        target = batch.target[i].cpu() if keep == "all" else None
         picture = keep != "codes" or not inversion.keeps_weights
-        run.finish(name, tensors, metadata, images[i], result, _trace(inversion, i), times, target, picture)
+        parts = (tensors, metadata, images[i], result, _trace(inversion, i), times, target, picture)
+        pending.append(writers.submit(run.finish, name, *parts))
+    return pending
 
 
 def _trace(inversion: Inversion, index: int) -> dict[str, Sequence[float]] | None:
