@@ -17,14 +17,14 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from zinv.altering.images import edit_images, edit_info
 from zinv.arithmetic import check_precision, precision
 from zinv.chain import Start, Startable, find_start
-from zinv.config import Config, build, compose, identity, load, run_folder, short_name
+from zinv.config import Config, build, compose, identity, run_folder, short_name
 from zinv.config.settings import RunTrainer
 from zinv.data.base import DataSource
 from zinv.data.loading import ImageModule, Shared
 from zinv.devices import choose
 from zinv.editing.edits import Plan
 from zinv.editing.moves import Move
-from zinv.errors import ConfigError, DataError, StoreError
+from zinv.errors import ConfigError, DataError
 from zinv.evaluation import provenance
 from zinv.evaluation.claims import Claims
 from zinv.evaluation.edits import TABLES, merge_edits
@@ -41,7 +41,7 @@ from zinv.methods.base import Inverter
 from zinv.methods.fitting import images_that_fit
 from zinv.metrics.protocol import Protocol
 from zinv.ranks import Ranks, forget_peak, peak_memory
-from zinv.scoring import make_pictures, score_images
+from zinv.scoring import score_images
 
 NUM_DRAWN: Final = 8
 
@@ -278,50 +278,6 @@ def draw_layers(run: Run, source: DataSource) -> None:
         return  # a target that is unreadable now
     if sheet:
         sheet.save(run.path / "layers.png")
-
-
-def score(path: str, overrides: Sequence[str], pictures: bool = False) -> int:
-    """Score stored inversions under a protocol: `zinv score RUN protocol=paper`.
-
-    Args:
-        path: the run folder.
-        overrides: the protocol and its settings.
-        pictures: make the reconstructions that were not kept.
-    """
-    run = Run.open(path)
-    config = load(run.path / "config.yaml")
-    protocol = _protocol(config, overrides)
-    parts = build_parts({**{group: config[group] for group in config if group != "direction"}, "protocol": protocol})
-    _check_same_generator(run, parts.config)
-    info = ProtocolInfo.of(parts.protocol)
-    score_images(run, parts.source, parts.method, parts.protocol, Ranks.alone(), parts.source.ids)
-    if pictures:
-        make_pictures(run, parts.method)
-    records = merge_records(run, info, parts.source.ids)
-    print(to_terminal(make_table([Row.read(records)])))
-    print(records)
-    return 0
-
-
-def _protocol(config: Config, overrides: Sequence[str]) -> Config:
-    """The run's protocol with these overrides, or another; a changed one may not have the name of the run's own."""
-    for text in overrides:
-        if not text.startswith(("protocol=", "protocol.")):
-            raise StoreError(f"{text}: zinv score takes a protocol and its settings only; the rest is the run's.")
-    own: Config = config["protocol"]
-    chosen: Config = compose(overrides, {"protocol": own}, groups=("protocol",))["protocol"]
-    if chosen != own and chosen.get("name") == own.get("name"):
-        raise StoreError(
-            f"protocol.name={own.get('name')}: the run's own protocol has this name and other settings. "
-            "Give this one a name of its own: protocol.name=NAME."
-        )
-    return chosen
-
-
-def _check_same_generator(run: Run, config: Config) -> None:
-    before = run.facts["identity"]
-    if isinstance(before, dict) and identity({**config, "start": None})["generator"] != before["generator"]:
-        raise StoreError(f"{run.path}: its generator's weights have changed since; its codes cannot be decoded.")
 
 
 def check_devices(num_devices: int, num_images: int) -> None:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, cast
 
+from torch import Tensor
+
 from zinv.config import build
 from zinv.config.experiment import Contrast
 from zinv.data.base import DataSource
-from zinv.errors import ConfigError, StoreError, suggest
+from zinv.errors import ConfigError, DataError, StoreError, suggest
 from zinv.evaluation.declared import declared_before
+from zinv.evaluation.figures import target
 from zinv.evaluation.records import MetricInfo
 from zinv.evaluation.rows import Row, comparable
 from zinv.evaluation.store import Run
 from zinv.evaluation.table import chosen_metrics, labels
 from zinv.figures import picks
+from zinv.images import pixels_sha256
 from zinv.tables import Found
 
 MOST_PANELS: Final = 4
@@ -80,6 +85,20 @@ class Stage:
         if row.folder is None:
             raise StoreError(f"{row.label}: its run folder is not known.")
         return Run.open(row.folder)
+
+    def targets(self, names: Sequence[str]) -> list[Tensor | None]:
+        """Targets, None where one cannot be read now, compared with those that the rows were made from."""
+        found: list[Tensor | None] = []
+        for name in names:
+            try:
+                picture = target(self.source, name)
+            except DataError:
+                found.append(None)
+                continue
+            for row in self.rows.values():
+                self.run(row).check_target(name, pixels_sha256(picture))
+            found.append(picture)
+        return found
 
     def metrics(self, most: int = MOST_PANELS) -> list[MetricInfo]:
         """The metrics that were asked for, or the first few of the experiment's table, or of the protocol."""

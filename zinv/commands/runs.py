@@ -45,7 +45,7 @@ def _run(arguments: Arguments) -> int:
 
 
 def _score(arguments: Arguments) -> int:
-    from zinv.run import score
+    from zinv.rescoring import score
 
     return score(arguments.path, arguments.overrides, arguments.pictures)
 
