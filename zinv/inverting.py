@@ -8,7 +8,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -47,13 +47,12 @@ class StoreWriter(L.Callback):
     def __init__(self, path: Path, source: DataSource, keep: str = "images"):
         self.path, self.source, self.keep, self.count = path, source, keep, 0
         self.inverted, self.seconds = 0, 0.0
-        self.pending: list[Future[bool]] = []
+        self.writers, self.pending = ThreadPoolExecutor(WRITERS), list[Future[bool]]()
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         trainer.strategy.barrier()
         facts = Run.open(self.path).facts
         self.run = Run.open(self.path, str(facts["code"][-1]))  # type: ignore[index]
-        self.writers = ThreadPoolExecutor(WRITERS)
         done = len(self.run.finished() & set(self.source.ids))
         self.progress = Progress(len(self.source), done, trainer.world_size) if trainer.is_global_zero else None
 
@@ -87,11 +86,12 @@ class StoreWriter(L.Callback):
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         settle(self.pending)
+        self.writers.shutdown()
         if self.progress:
             self.progress.close()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        wait(self.pending)
+        self.writers.shutdown()
         if getattr(self, "progress", None):
             self.progress.close()  # type: ignore[union-attr]
 
