@@ -14,7 +14,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from zinv.data.sources import Toy
+from zinv.config import build, compose
+from zinv.config.schema import TRAIN_GROUPS
+from zinv.data.sources import Portraits, Toy
 from zinv.errors import ConfigError, DataError, WeightsError
 from zinv.generators.toy import toy_stylegan1, toy_stylegan2
 from zinv.losses.base import Loss
@@ -229,6 +231,30 @@ def test_prior_rows_are_of_every_space_and_generator():
             assert rows.shape[1:] == (space.num_rows(generator), 16)
             assert space.from_rows(generator, rows[:2]).shape[1:] == space.code_shape(generator)
     assert math.isclose(float(Z().prior_rows(toy_stylegan2()).std()), 1, abs_tol=0.01)
+
+
+def demo_preset() -> LatentEncoderTraining:
+    config = compose(["model=latent_encoder", "space=wplus"], {"trainer": "fit"}, TRAIN_GROUPS)
+    parts = {group: build(config, group) for group in ("generator", "space", "loss", "data")}
+    trainee = build(config, "model", **parts)
+    assert isinstance(trainee, LatentEncoderTraining)
+    return trainee
+
+
+def test_no_term_of_the_demos_loss_drowns_the_others():
+    """Each image term has at least a tenth of the longest gradient, where w's of the prior meet other portraits."""
+    decoder, images = demo_preset().decoder, Portraits("tune", 4).images(range(4))
+    code = decoder.code(decoder.prior[:4]).clone().requires_grad_(True)
+    values = decoder.loss(decoder.image(code), code, decoder.loss.prepare(images))
+    weighted = {name: decoder.loss.weights[name] * value.mean() for name, value in values.items()}
+    lengths = {name: torch.autograd.grad(x, code, retain_graph=True)[0].norm() for name, x in weighted.items()}
+    assert set(lengths) == {"mse", "portrait_perceptual", "portrait_identity"}
+    assert min(lengths.values()) > 0.1 * max(lengths.values()), lengths
+
+
+def test_the_demo_unlocks_all_offsets_in_the_first_quarter():
+    trainee = demo_preset()
+    assert trainee.stage(trainee.num_steps // 4) == trainee.encoder.num_rows - 1
 
 
 @pytest.mark.slow
