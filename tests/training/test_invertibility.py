@@ -11,6 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from zinv.config import build, compose
+from zinv.config.schema import TRAIN_GROUPS
 from zinv.data.sources import Toy
 from zinv.errors import ConfigError, StoreError, ZinvError
 from zinv.generators.toy import toy_stylegan2
@@ -19,6 +21,7 @@ from zinv.networks.perceptual import load_lpips
 from zinv.networks.portraits import PerceptualNet, load_perceptual
 from zinv.training.fit import fit
 from zinv.training.invertibility import InvertibilityTraining, correlation, error_map, split
+from zinv.training.pictures import Pictures
 from zinv.weights import read, write
 
 NUM = 40
@@ -196,3 +199,13 @@ def test_from_single_space_runs_to_a_predictor_that_sam_finds(cli: Callable[...,
     assert said.status == 0, said
     said = cli(f"evaluate {toy} space=zplus method=sam method.num_steps=2 trainer=cpu")
     assert said.status == 0 and "untrained predictor" not in said.out
+
+
+def test_the_demo_learns_from_pictures_that_its_encoders_hold_out():
+    """Its inversions start at the latent encoder's codes, which are better where that was trained."""
+    own = compose(["model=invertibility", "model.runs=[]"], {"trainer": "fit"}, TRAIN_GROUPS)
+    ids = build(own, "data").ids
+    for name in ("latent_encoder", "in_domain_encoder"):
+        config = compose([f"model={name}", "space=wplus"], {"trainer": "fit"}, TRAIN_GROUPS)
+        shown = Pictures(build(config, "data"), 64, 16, False, None, 1)
+        assert len(ids) == 192 and set(ids) <= set(shown.data.ids[shown.num :])

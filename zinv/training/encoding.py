@@ -68,12 +68,12 @@ class Decoder:
 
     @torch.no_grad()
     def measure(self, encode: Encode, pictures: Tensor) -> dict[str, float]:
-        """Mean squared errors of pictures: encoded, and of the prior's mean row for all."""
-        mean = self.prior.mean(0, keepdim=True)
-        errors: dict[str, list[Tensor]] = {"mse": [], "mse_of_mean_code": []}
+        """Mean squared errors of pictures: encoded, and of the picture of `w_avg`, the same for every space."""
+        generator = self.generator
+        mean = generator.synthesis(generator.affine(generator.as_ws(generator.w_avg[None])))
+        errors: dict[str, list[Tensor]] = {"mse": [], "mse_of_w_avg": []}
         for part in pictures.to(mean.device).split(32):
-            for name, rows in (("mse", encode(part)), ("mse_of_mean_code", mean.expand(len(part), -1, -1))):
-                image = self.image(self.code(rows))
+            for name, image in (("mse", self.image(self.code(encode(part)))), ("mse_of_w_avg", mean)):
                 errors[name].append((image - part).square().mean((1, 2, 3)))
         return {name: float(torch.cat(parts).mean()) for name, parts in errors.items()}
 

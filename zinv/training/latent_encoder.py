@@ -175,7 +175,7 @@ class LatentEncoderTraining(Trainee):
         return self.encoder.state_dict(), self.decoder.metadata(self.encoder)
 
     def measure(self) -> dict[str, float]:
-        """Mean squared error on pictures that were not trained on, beside that of the mean code."""
+        """Mean squared error on pictures that were not trained on, beside that of `w_avg`."""
         return self.decoder.measure(self.encoder, self.pictures.held_out())
 
     def samples(self) -> Tensor:
