@@ -1,28 +1,33 @@
 """SIGKILL at random moments: is a result lost, or made twice, and is the table the same to the byte?
 
     python benchmarks/kill.py --num 20
-    python benchmarks/kill.py --num 500 --side 2 --images 12 --steps 20 --seed 1
+    python benchmarks/kill.py --num 500 --side 2 > benchmarks/results/kill.json
 
 One run is left alone. The same run is then killed and started again, `--num` times at random moments of its life; when
 it gets to its end between two kills, another begins in a new folder. Each that ended is held against the first.
-With `--side 2` two processes at a time do the same run, and one of them is killed.
+With `--side 2` two processes at a time do the same run, and one of them is killed. Processes are forked from one that
+has imported zinv, or most kills would hit the import.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import random
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Final
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+PROCESSES: Final = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["zinv.run", "zinv.cli"])
 RUN = ("generator=toy", "method=bdinvert", "space=zplus", "data.batch_size=1")
 
 
@@ -54,6 +59,19 @@ class Outcome:
         return not any((self.lost, self.twice, self.missing, self.unequal, self.leftovers))
 
 
+def work(line: Sequence[str], log: Path, threads: int) -> None:
+    """A command line, in a process of its own."""
+    import torch
+
+    from zinv.cli import main
+
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    torch.set_num_threads(threads)
+    sys.exit(main(line))
+
+
 @dataclass
 class Campaign:
     """The command that is killed, and where it writes."""
@@ -64,26 +82,26 @@ class Campaign:
     threads: int
     side: int = 1
 
-    def start(self, name: str) -> subprocess.Popen[bytes]:
+    def start(self, name: str) -> ForkServerProcess:
         settings = (*RUN, f"data.num={self.images}", f"method.num_steps={self.steps}", f"runs={self.folder / name}")
-        environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": str(self.threads)}
-        log = (self.folder / f"{name}.log").open("ab")
-        command = [sys.executable, "-m", "zinv", "evaluate", *settings]
-        return subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=log, stderr=log)
+        line = ("evaluate", *settings)
+        process = PROCESSES.Process(target=work, args=(line, self.folder / f"{name}.log", self.threads))
+        process.start()
+        return process
 
     def finish(self, name: str) -> float:
         """Let a run come to its end; returns its seconds."""
         started = time.monotonic()
         process = self.start(name)
-        process.wait()
+        process.join()
         self.check(process, name)
         return time.monotonic() - started
 
-    def check(self, process: subprocess.Popen[bytes], name: str) -> None:
+    def check(self, process: ForkServerProcess, name: str) -> None:
         """A process that nobody killed has no reason to fail."""
-        if process.returncode:
+        if process.exitcode:
             log = (self.folder / f"{name}.log").read_text()[-2000:]
-            raise SystemExit(f"the run failed with {process.returncode}:\n{log}")
+            raise SystemExit(f"the run failed with {process.exitcode}:\n{log}")
 
     def results(self, name: str) -> dict[str, tuple[int, int]]:
         """Finished images, each with what tells its result file from one written later."""
@@ -104,7 +122,8 @@ def campaign(given: argparse.Namespace, folder: Path) -> Outcome:
         random.Random(given.seed),
         Outcome(),
     )
-    seconds = run.finish("whole")
+    run.finish("first")  # has the import in it
+    seconds = run.finish("whole") / given.side
     while outcome.kills < given.num:
         outcome.runs += 1
         kill_until_done(run, f"killed{outcome.runs}", seconds, given.num, rng, outcome)
@@ -118,18 +137,15 @@ def kill_until_done(run: Campaign, name: str, seconds: float, num: int, rng: ran
     others = [run.start(name) for _ in range(run.side - 1)]
     while outcome.kills < num:
         process = run.start(name)
-        try:
-            process.wait(rng.uniform(0, seconds))
-            run.check(process, name)
-            break
-        except subprocess.TimeoutExpired:
+        process.join(rng.uniform(0, seconds))
+        if process.is_alive():
             others.append(process)
             process = others.pop(rng.randrange(len(others)))
-            if process.poll() is not None:
-                run.check(process, name)
-                break  # one of them came to the end
-            process.kill()
-            process.wait()
+        if not process.is_alive():
+            run.check(process, name)
+            break  # one of them came to the end
+        process.kill()
+        process.join()
         outcome.kills += 1
         now = run.results(name)
         outcome.kills_while_inverting += 0 < len(now) < run.images
@@ -137,7 +153,7 @@ def kill_until_done(run: Campaign, name: str, seconds: float, num: int, rng: ran
         before = now
     run.finish(name)
     for process in others:
-        process.wait()
+        process.join()
         run.check(process, name)
     compare(before, run.results(name), outcome)
     outcome.missing += run.images - len(run.results(name))
