@@ -13,7 +13,8 @@ from torch import Tensor
 from zinv.config import build, experiment_names
 from zinv.editing.edits import UNITS
 from zinv.errors import ConfigError, DataError, ProtocolError, StoreError, suggest
-from zinv.evaluation.edits import EditInfo, per_image, picture_path, read_edits
+from zinv.evaluation.edit_means import per_image
+from zinv.evaluation.edits import EditInfo, picture_path, read_edits
 from zinv.evaluation.fair import reached_by_all
 from zinv.evaluation.figures import target
 from zinv.evaluation.records import MetricInfo

@@ -22,7 +22,8 @@ from zinv.config import build, compose, layer
 from zinv.data.sources import Toy
 from zinv.editing import direction as directions
 from zinv.editing.direction import Direction
-from zinv.evaluation.edits import per_image, picture_path, read_edits
+from zinv.evaluation.edit_means import per_image
+from zinv.evaluation.edits import picture_path, read_edits
 from zinv.evaluation.store import Run
 from zinv.generators.toy import toy_stylegan2
 from zinv.methods.optimize import Optimize
