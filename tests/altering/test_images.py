@@ -188,7 +188,9 @@ def test_a_row_without_edits_has_none_in_the_table(cli: Cli, weights: Path):
     assert cli(run(f"space=wplus {LIGHT}")).status == 0
     said = cli("table runs --format md")
     assert said.status == 0
-    cells = {line.split(" | ")[0]: line.split(" | ") for line in said.out.splitlines()}
+    first, _, blocks = said.out.partition("| space | change | drift ↓ |")
+    cells = {line.split(" | ")[0]: line.split(" | ") for line in first.splitlines()}
+    assert "| Z+ | – | – |" in blocks
     place = cells["| space"].index("portrait identity, edited ↑")
     assert cells["| Z+"][place] == "–" and float(cells["| W+"][place].split()[0].strip("*")) < 1
 
