@@ -156,7 +156,7 @@ def test_commands_resolve(lab: Path, line: str):
         assert {word for word in given.words if "=" not in word} <= {*KINDS, *experiment_names()}
         assert parse(given.pick or "first:1")
     else:
-        assert command in ("table", "logs", "sync", "clean", "reproduce", "diff")
+        assert command in ("table", "logs", "sync", "clean", "reproduce", "diff", "interpolate")
 
 
 def test_documents_show_every_command():

@@ -159,17 +159,30 @@ def find_start(config: Config) -> Start | None:
         return None
     if is_encoder(config["start"]):
         return Encoded(config["start"])
-    ours, run = identity(config), Run.open(Path(config["start"]))
-    theirs = run.facts["identity"]
-    assert isinstance(theirs, Mapping)
-    for group in ("generator", "space"):
-        _compare(run, group, ours[group], theirs[group])
+    run = Run.open(Path(config["start"]))
+    check_same(f"start={run.path}", identity(config), run.facts["identity"])
     return Parent(run)
 
 
-def _compare(run: Run, group: str, ours: Mapping[str, Json], theirs: Json) -> None:
-    assert isinstance(theirs, Mapping)
+def check_same(what: str, ours: Json, theirs: Json) -> None:
+    """Raise an error if codes of two identities do not mean the same.
+
+    Args:
+        what: begins the message.
+        ours: identity of a run.
+        theirs: of another one.
+
+    Raises:
+        StoreError: generator or space differ.
+    """
+    assert isinstance(ours, Mapping) and isinstance(theirs, Mapping)
+    for group in ("generator", "space"):
+        _compare(what, group, ours[group], theirs[group])
+
+
+def _compare(what: str, group: str, ours: Json, theirs: Json) -> None:
+    assert isinstance(ours, Mapping) and isinstance(theirs, Mapping)
     for key in (key for key in ours if key in theirs and not (group == "space" and key in DRAWN)):
         if ours[key] != theirs[key]:
             there, here = show(theirs[key]), show(ours[key])
-            raise StoreError(f"start={run.path}: made with another {group}: {key} is {there} there, {here} here.")
+            raise StoreError(f"{what}: made with another {group}: {key} is {there} there, {here} here.")

@@ -9,7 +9,7 @@ from typing import Final
 from zinv.config import build, experiment_names
 from zinv.draw_edits import edit_grids, edits_of, identity_curves
 from zinv.errors import ConfigError, ProtocolError, StoreError, suggest
-from zinv.evaluation.edits import per_image
+from zinv.evaluation.edit_means import per_image
 from zinv.evaluation.fair import reached_by_all
 from zinv.evaluation.records import MetricInfo
 from zinv.evaluation.report import report_figure

@@ -29,7 +29,7 @@ def score(path: str, overrides: Sequence[str], pictures: bool = False) -> int:
     config = load(run.path / "config.yaml")
     protocol = _protocol(config, overrides)
     parts = build_parts({**{group: config[group] for group in config if group != "direction"}, "protocol": protocol})
-    _check_same_generator(run, parts.config)
+    check_same_generator(run, parts.config)
     info = ProtocolInfo.of(parts.protocol)
     score_images(run, parts.source, parts.method, parts.protocol, Ranks.alone(), parts.source.ids)
     if pictures:
@@ -55,7 +55,12 @@ def _protocol(config: Config, overrides: Sequence[str]) -> Config:
     return chosen
 
 
-def _check_same_generator(run: Run, config: Config) -> None:
+def check_same_generator(run: Run, config: Config) -> None:
+    """Raise an error if a run's generator is another than when its codes were found.
+
+    Raises:
+        StoreError: it is.
+    """
     before = run.facts["identity"]
     if isinstance(before, dict) and identity({**config, "start": None})["generator"] != before["generator"]:
         raise StoreError(f"{run.path}: its generator's weights have changed since; its codes cannot be decoded.")

@@ -28,6 +28,7 @@ from zinv.errors import ConfigError, DataError
 from zinv.evaluation import provenance
 from zinv.evaluation.claims import Claims
 from zinv.evaluation.edits import TABLES, merge_edits
+from zinv.evaluation.effects import effect_tables
 from zinv.evaluation.formats import to_terminal
 from zinv.evaluation.layers import layer_sheet
 from zinv.evaluation.records import ProtocolInfo
@@ -259,7 +260,9 @@ def finish(path: Path, parts: Parts, group: str | None, ids: Sequence[str]) -> i
             print(f"{edits}: the edits asked for now, one of {len(others)} kinds in {path / TABLES}.")
     finished, failed = run.finished(), sorted(run.failed() & set(ids))
     if finished & set(ids):
-        print(to_terminal(make_table([Row.read(records)])))
+        rows = [Row.read(records)]
+        for drawn in (make_table(rows), *effect_tables(rows).values()):
+            print(to_terminal(drawn))
     for name in failed[:10]:
         print(f"failed: {name}: {run.result(name)['reason']}")
     draw_layers(run, parts.source)

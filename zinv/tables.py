@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from zinv.config import Experiment, as_overrides, experiment_names, find_experiment
 from zinv.config.experiment import read_experiment
@@ -12,6 +13,7 @@ from zinv.config.selection import select
 from zinv.errors import ConfigError, StoreError
 from zinv.evaluation.contrasts import contrast_table, size_table
 from zinv.evaluation.declared import declared_before
+from zinv.evaluation.effects import beside, effect_tables, equal_effect_tables
 from zinv.evaluation.fair import fair_table
 from zinv.evaluation.formats import format_table, to_terminal
 from zinv.evaluation.results import Published, against, control_line, differences, write_results
@@ -21,6 +23,7 @@ from zinv.evaluation.table import Table, labels, make_table, pivot
 from zinv.plans.make import choose
 from zinv.plans.plan import Plan
 
+CONTRASTS: Final = "contrasts"
 ENDINGS = {"md": "markdown", "latex": "latex", "csv": "csv"}
 
 
@@ -102,13 +105,14 @@ def of_plan(plan: Plan) -> Found:
     return Found(read_rows(experiment, done, len(rows)), experiment, record, lacking)
 
 
-def found_tables(found: Found) -> list[Table]:
-    """The table of an experiment's rows, and that of its declared contrasts."""
+def found_tables(found: Found) -> dict[str, Table]:
+    """By name the table of an experiment's rows with its blocks, and those of its declared contrasts."""
     assert found.experiment
     whole = not found.lacking
-    made = [experiment_table(found.experiment, found.rows, whole)]
+    made = {"table": experiment_table(found.experiment, found.rows, whole), **effect_tables(found.rows)}
     if found.experiment.contrasts:
-        made += declared_tables(found.experiment, found.rows, found.record, whole)
+        declared = declared_tables(found.experiment, found.rows, found.record, whole)
+        made |= {f"{CONTRASTS}-{i}": table for i, table in enumerate(declared, 1)}
     return made
 
 
@@ -124,7 +128,8 @@ def show_tables(experiment: Experiment, rows: Sequence[Row], asked: int | None, 
     """
     whole = len(rows) == asked
     if rows:
-        print(to_terminal(experiment_table(experiment, rows, whole)))
+        for drawn in (experiment_table(experiment, rows, whole), *effect_tables(rows).values()):
+            print(to_terminal(drawn))
     if asked is None:
         return
     if not whole:
@@ -189,9 +194,11 @@ def table(
     elif pivot_column is not None:
         made.append(pivot(rows, pivot_column))
     elif edits:
-        made.append(fair_table(rows))
+        made += [fair_table(rows), *equal_effect_tables(rows).values()]
     elif not only_contrasts:
-        made.append(experiment_table(experiment, rows, whole) if experiment else make_table(rows))
+        first = experiment_table(experiment, rows, whole) if experiment else make_table(rows)
+        made += [first, *effect_tables(rows).values()]
+    made = [beside(made)] if len(made) > 1 and fmt == "csv" else made
     if (
         experiment
         and experiment.contrasts

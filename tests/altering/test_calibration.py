@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from zinv.altering import measuring
 from zinv.altering.calibration import Search, calibrate
 from zinv.altering.measuring import Item
 from zinv.config import layer
@@ -19,6 +20,7 @@ from zinv.editing.direction import Direction
 from zinv.editing.edits import Edit
 from zinv.evaluation.edits import read_edits
 from zinv.generators.toy import toy_stylegan1, toy_stylegan2
+from zinv.metrics.seen import Shelf
 
 Cli = Callable[..., Any]
 
@@ -138,6 +140,25 @@ def test_calibrated_edits_of_a_run(cli: Cli, weights: Path, amount: str, column:
     assert set(frame["strength"].iloc[[2, 5]]) <= set(failed["strength"])
     assert failed["reason"].str.startswith("not reached: at most ").all()
     assert "edits reached" in cli("table runs --format md").out
+
+
+@pytest.mark.required
+def test_features_of_inversions_are_kept_within_bounds_and_change_no_bit(
+    cli: Cli, weights: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Five images are calibrated at a time: without a bound the features of all of them are there at once."""
+    line = run("data.num=5 direction.amount=image direction.strengths=.02")
+    kept, tables = Shelf.used, {}
+    for limit in (2**31, 500_000):
+        sizes: list[int] = []
+        monkeypatch.setattr(measuring, "KEPT", limit)
+        monkeypatch.setattr(Shelf, "used", lambda self, *given: kept(self, *given) or sizes.append(self.num_bytes))  # noqa: B023
+        assert cli(f"{line} runs=at{limit}").status == 0
+        (folder,) = Path(f"at{limit}").glob("*/*")
+        tables[limit] = max(sizes), (folder / "edits.csv").read_bytes()
+    (unbounded, expected), (bounded, found) = tables.values()
+    assert bounded <= 500_000 < 1_000_000 < unbounded
+    assert found == expected
 
 
 def test_rows_of_calibrated_edits_at_equal_change(cli: Cli, weights: Path):

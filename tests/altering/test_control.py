@@ -15,7 +15,8 @@ from zinv.config import layer
 from zinv.data.sources import Portraits, Toy
 from zinv.editing import direction as directions
 from zinv.editing.direction import Direction
-from zinv.evaluation.edits import picture_path, read_edits, summaries
+from zinv.evaluation.edit_means import summaries
+from zinv.evaluation.edits import picture_path, read_edits
 from zinv.evaluation.store import Run
 from zinv.generators import Generator
 from zinv.generators.toy import toy_stylegan2

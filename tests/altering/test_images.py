@@ -22,7 +22,8 @@ from zinv.config import build, compose, layer
 from zinv.data.sources import Toy
 from zinv.editing import direction as directions
 from zinv.editing.direction import Direction
-from zinv.evaluation.edits import per_image, picture_path, read_edits
+from zinv.evaluation.edit_means import per_image
+from zinv.evaluation.edits import picture_path, read_edits
 from zinv.evaluation.store import Run
 from zinv.generators.toy import toy_stylegan2
 from zinv.methods.optimize import Optimize
@@ -187,7 +188,9 @@ def test_a_row_without_edits_has_none_in_the_table(cli: Cli, weights: Path):
     assert cli(run(f"space=wplus {LIGHT}")).status == 0
     said = cli("table runs --format md")
     assert said.status == 0
-    cells = {line.split(" | ")[0]: line.split(" | ") for line in said.out.splitlines()}
+    first, _, blocks = said.out.partition("| space | change | drift ↓ |")
+    cells = {line.split(" | ")[0]: line.split(" | ") for line in first.splitlines()}
+    assert "| Z+ | – | – |" in blocks
     place = cells["| space"].index("portrait identity, edited ↑")
     assert cells["| Z+"][place] == "–" and float(cells["| W+"][place].split()[0].strip("*")) < 1
 

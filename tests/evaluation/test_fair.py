@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from zinv.errors import ProtocolError
-from zinv.evaluation.edits import EditHeader, EditInfo, per_image, summaries
+from zinv.evaluation.edit_means import per_image, summaries
+from zinv.evaluation.edits import EditHeader, EditInfo
 from zinv.evaluation.fair import (
     alike,
     area,

@@ -15,7 +15,7 @@ from torchvision.transforms.functional import resize as tensor_resize
 from zinv.errors import ConfigError, ProtocolError, WeightsError
 from zinv.metrics import Metric, Protocol, perceptual
 from zinv.metrics.identity import IdentitySimilarity
-from zinv.metrics.protocol import Seen
+from zinv.metrics.seen import Seen
 from zinv.networks.perceptual import LPIPS
 from zinv.presets import preset_names, read_preset
 from zinv.published import PUBLISHED

@@ -13,7 +13,7 @@ from zinv.editing.direction import Direction
 from zinv.editing.edits import Edit
 from zinv.evaluation.records import Scalar
 from zinv.generators.base import Generator
-from zinv.metrics.protocol import Seen
+from zinv.metrics.seen import Seen
 from zinv.seeding import image_rngs
 from zinv.spaces.base import LatentSpace
 

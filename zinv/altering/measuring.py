@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby, islice
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -19,10 +20,13 @@ from zinv.evaluation.store import Run
 from zinv.images import pixels_sha256
 from zinv.methods.base import Inverter
 from zinv.methods.inversion import Inversion
-from zinv.metrics.protocol import Protocol, Seen
+from zinv.metrics.protocol import Protocol
+from zinv.metrics.seen import Seen, Shelf
 from zinv.networks.portraits import AttributeNet
 from zinv.scoring import decode
 from zinv.spaces.base import prior_ws
+
+KEPT: Final = 2 * 2**30  # bytes of what metrics saw of targets and inversions: 4 of LPIPS (VGG16) at 1024 pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +90,7 @@ class Editor:
         if plan.kid:
             plan.kid.to(self.device)
         self._errors = lru_cache(1)(self._errors_of)
+        self.shelf = Shelf(KEPT)
         has_w = method.space.coordinates != "s" and not method.generator.w_per_layer
         self.spread = float(prior_ws(method.generator).std(0).norm()) if has_w else torch.nan
 
@@ -107,7 +112,8 @@ class Editor:
         image = decode(self.run, self.method, name)[None].to(self.device)
         ws = self.method.space.to_ws(self.method.view(inversion), inversion.code)
         first, judge = (_said(net, image) for net in (self.first, self.judge))
-        return Subject(name, inversion, Seen(target[None].to(self.device)), Seen(image), ws, first, judge)
+        before, after = (Seen(x, self.shelf) for x in (target[None].to(self.device), image))
+        return Subject(name, inversion, before, after, ws, first, judge)
 
     @torch.no_grad()
     def pictures(self, items: Iterator[Item] | Sequence[Item]) -> Iterator[Picture]:

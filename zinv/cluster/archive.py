@@ -15,11 +15,12 @@ from zinv import weights
 from zinv.cluster.state import progress
 from zinv.cluster.summary import draw
 from zinv.errors import StoreError
+from zinv.evaluation.effects import beside
 from zinv.evaluation.files import to_json
 from zinv.evaluation.formats import format_table
 from zinv.evaluation.provenance import versions
 from zinv.plans.plan import Plan, current, experiment_folder
-from zinv.tables import Found, found_tables, of_plan
+from zinv.tables import CONTRASTS, Found, found_tables, of_plan
 
 FORMAT: Final = 1
 COMPARED: Final = ("records.csv", "edits.csv")
@@ -91,8 +92,9 @@ def _of_run(key: str, folder: Path, images: bool) -> Iterator[tuple[str, bytes]]
 def _shown(found: Found) -> Iterator[tuple[str, bytes]]:
     """Tables and figures, and which contrasts were declared when."""
     tables = found_tables(found)
-    yield "table.md", "\n".join(format_table(table, "markdown") for table in tables).encode()
-    yield "table.csv", format_table(tables[0], "csv").encode()
+    yield "table.md", "\n".join(format_table(table, "markdown") for table in tables.values()).encode()
+    wide = beside([table for name, table in tables.items() if not name.startswith(CONTRASTS)])
+    yield "table.csv", format_table(wide, "csv").encode()
     if found.record.is_file():
         yield "declared.json", found.record.read_bytes()
     with tempfile.TemporaryDirectory() as folder:

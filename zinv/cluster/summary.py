@@ -52,10 +52,9 @@ def send(plan: Plan, found: Found, logger: Project) -> None:
     facts = {"plan": plan.folder.name, "code": plan.facts["code"], "lacking": list(found.lacking)}
     sent = begin(logger, plan.experiment, key, f"{name} (table and figures)", name, facts)
     try:
-        for i, table in enumerate(found_tables(found)):
+        for title, table in found_tables(found).items():
             lines = [line for line in format_table(table, "csv").splitlines() if not line.startswith("# ")]
             heads, *cells = csv.reader(lines)
-            title = "table" if i == 0 else f"contrasts-{i}"
             sent.log({title: wandb.Table(columns=[*heads], data=[*cells])})
             sent.summary.update({f"{title} notes": "\n".join(table.notes)})
         for picture in draw(found, plan.experiment / "figures"):

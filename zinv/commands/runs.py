@@ -65,6 +65,14 @@ def _figure(arguments: Arguments) -> int:
     return figure(arguments.words, Wishes(*wishes), arguments.output)
 
 
+def _interpolate(arguments: Arguments) -> int:
+    steps = count("--steps", arguments.steps)
+    from zinv.interpolate import interpolate
+
+    more = {} if steps is None else {"steps": steps}
+    return interpolate(arguments.path, arguments.first, arguments.last, to=arguments.to, **more)
+
+
 def _diff(arguments: Arguments) -> int:
     from zinv.compare import diff
 
@@ -124,6 +132,18 @@ COMMANDS: Final[dict[str, Command]] = {
             Flag(("--output",), "folder to write to, instead of figures/NAME", "FOLDER"),
         ),
         "zinv figure forest demo",
+    ),
+    "interpolate": Command(
+        "write a strip of pictures from one inversion to another",
+        _interpolate,
+        (
+            Flag(("path",), "the run folder that A is in", "RUN"),
+            Flag(("first",), "an image's id", "A"),
+            Flag(("last",), "another's", "B"),
+            Flag(("--steps",), "pictures, both ends included; 7 by default", "N"),
+            Flag(("--to",), "the run folder that B is in, if it is another one", "RUN"),
+        ),
+        "zinv interpolate runs/bdinvert-zplus-portraits/1a2b3c4d held_out-00000 held_out-00001 --steps 7",
     ),
     "diff": Command(
         "what two runs differ in: settings, code, weights, and their numbers image by image",

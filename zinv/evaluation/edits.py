@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -200,72 +199,6 @@ def read_edits(path: Path) -> tuple[EditHeader, pd.DataFrame]:
     for name in set(frame.columns) - set(TEXT):
         frame[name] = pd.to_numeric(frame[name], errors="coerce")
     return header, frame.fillna({"note": "", "reason": ""})
-
-
-def per_image(frame: pd.DataFrame, column: str, zero: bool = False, missing: float = 0.0) -> pd.Series[float]:
-    """Mean of a column over each image's edits, by image: images alone are independent of each other.
-
-    Args:
-        frame: rows of an `edits.csv`.
-        column: of them.
-        zero: count strength 0, as the paper's eleven strengths do.
-        missing: value of a picture that could not be scored, such as one without a face; NaN leaves it out.
-    """
-    rows = frame[(frame["status"] == "ok") & (zero | (frame["strength"] != 0))]
-    values = rows[column] if math.isnan(missing) else rows[column].fillna(missing)
-    means: pd.Series[float] = values.groupby(rows["image"], sort=False).mean()
-    return means
-
-
-def summaries(header: EditHeader, frame: pd.DataFrame) -> list[tuple[MetricInfo, pd.Series[float]]]:
-    """What tables print of edits beside the scores of inversions: a number an image, with what it is.
-
-    Identity to the input over directions and strengths, strength 0 left out and a missing face scoring 0; the same with
-    strength 0, as the paper has it; and of their controls. Of calibrated edits, the share that was reached: their
-    identity is compared by `zinv.evaluation.fair`, never over the reached ones alone.
-    """
-    info, found = header.edits, []
-    if info.amount != "step":
-        reached = (frame["status"] == "ok").astype(float).groupby(frame["image"], sort=False).mean()
-        return [(MetricInfo("edits_reached", "edits reached", True, digits=3), reached)]
-    for metric in info.identity:
-        name, label = f"edited_{metric.name}", f"{metric.label}, edited"
-        if set(info.strengths) != {0.0}:
-            found.append((_renamed(metric, name, label), per_image(frame, metric.name)))
-        if 0.0 in info.strengths and len(info.strengths) > 1:
-            whole = per_image(frame, metric.name, zero=True)
-            found.append((_renamed(metric, f"{name}_all", f"{label}, 0 included"), whole))
-        if f"control_{metric.name}" in frame:
-            found.append((_renamed(metric, f"{name}_control", f"{metric.label}, control"), control(frame, metric.name)))
-    return found
-
-
-def control(frame: pd.DataFrame, name: str) -> pd.Series[float]:
-    """Mean identity after random directions that changed the pictures as much as the edits did, by image.
-
-    Of an edit without a control, nothing counts; strength 0 and missing faces as with edits.
-    """
-    rows = frame[frame["control_step"].notna()] if "control_step" in frame else frame.iloc[:0]
-    return per_image(rows, f"control_{name}")
-
-
-def is_of_edits(metric: MetricInfo) -> bool:
-    """Whether a metric is one of `summaries`."""
-    return metric.name.startswith(("edited_", "edits_"))
-
-
-def count_words(header: EditHeader, frame: pd.DataFrame) -> str:
-    """How many edited pictures there are, and how many have no result or could not be scored, in words."""
-    failed = int((frame["status"] != "ok").sum())
-    parts = [f"{failed} not reached"] if failed else []
-    lacking = int(((frame["status"] == "ok") & frame["control_step"].isna()).sum()) if "control_step" in frame else 0
-    parts += [f"{lacking} without control"] if lacking else []
-    parts += [f"{count} without {name}" for name, count in header.missing.items()]
-    return f"{len(frame):,}" + (f" ({', '.join(parts)})" if parts else "")
-
-
-def _renamed(metric: MetricInfo, name: str, label: str) -> MetricInfo:
-    return MetricInfo(name, label, metric.higher_is_better, metric.network, metric.digits)
 
 
 def _file(run: Run, info: EditInfo, name: str) -> Path:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from zinv.evaluation.edits import per_image, read_edits
+from zinv.evaluation.edit_means import per_image
+from zinv.evaluation.edits import read_edits
 from zinv.evaluation.records import MetricInfo
 from zinv.evaluation.rows import Row
 

@@ -16,8 +16,8 @@ from zinv.errors import ProtocolError
 from zinv.evaluation.edits import EditHeader, read_edits
 from zinv.evaluation.records import MetricInfo
 from zinv.evaluation.rows import Row, comparable
-from zinv.evaluation.table import Cell, Head, Table, arrow, labels
-from zinv.statistics import Interval, mean_interval
+from zinv.evaluation.table import Cell, Head, Table, arrow, interval_cell, labels
+from zinv.statistics import mean_interval
 
 Key = tuple[str, str, bool]
 """An image, a direction, and whether the change is positive."""
@@ -170,13 +170,33 @@ def reached_by_all(frames: Mapping[str, pd.DataFrame]) -> tuple[dict[str, pd.Dat
     return kept, (told,) if len(shared) < len(every) else ()
 
 
-def fair_table(rows: Sequence[Row]) -> Table:
-    """Rows of calibrated edits at equal change; differences are from the first row, image by image.
+@dataclass(frozen=True)
+class EqualChange:
+    """Rows of calibrated edits, and where they meet.
+
+    Attributes:
+        rows: that may share a table.
+        metric: of identity.
+        sides: of the rows.
+        common: the largest amount that all reach, by image, direction and sign.
+        frames: the edits by that amount, by label.
+    """
+
+    rows: Sequence[Row]
+    metric: MetricInfo
+    sides: Sequence[Side]
+    common: Mapping[Key, float]
+    frames: Mapping[str, pd.DataFrame]
+
+
+def equal_change(rows: Sequence[Row]) -> EqualChange:
+    """Where rows of calibrated edits meet.
 
     Raises:
         ProtocolError: a row has no calibrated edits, the rows have different ones, or nothing in common.
     """
-    found = [_edits_of(row) for row in comparable(rows)]
+    rows = comparable(rows)
+    found = [_edits_of(row) for row in rows]
     (metric,) = found[0][0].edits.identity[:1] or (None,)
     if metric is None:
         raise ProtocolError(f"{rows[0].label}: its edits were measured without an identity metric.")
@@ -190,6 +210,18 @@ def fair_table(rows: Sequence[Row]) -> Table:
     common = largest_common(sides)
     if not any(largest_common([sides[0], side]) for side in sides[1:] or sides):
         raise ProtocolError("no change is reached by two rows for any image and direction.")
+    frames = {name: _at(frame, common) for name, (_, frame) in zip(names, found, strict=True)}
+    return EqualChange(rows, metric, sides, common, frames)
+
+
+def fair_table(rows: Sequence[Row]) -> Table:
+    """Rows of calibrated edits at equal change; differences are from the first row, image by image.
+
+    Raises:
+        ProtocolError: as `equal_change`.
+    """
+    equal = equal_change(rows)
+    sides, common, metric = equal.sides, equal.common, equal.metric
     judge = any(side.judged for side in sides)
     body = [_line(side, common, sides[0] if i else None, metric, judge) for i, side in enumerate(sides)]
     heads = (Head("space"), Head("reached"), Head(f"{metric.label} at equal change", arrow(metric)))
@@ -202,7 +234,13 @@ def fair_table(rows: Sequence[Row]) -> Table:
         *([Head("judge")] if judge else []),
         Head("n"),
     )
-    return Table((*heads, *more), tuple(body), _notes(rows, sides, common, names[0]))
+    return Table((*heads, *more), tuple(body), _notes(equal.rows, sides, common, sides[0].label))
+
+
+def _at(frame: pd.DataFrame, common: Mapping[Key, float]) -> pd.DataFrame:
+    """The edits by the common amount."""
+    keys = zip(frame["image"], frame["direction"], frame["strength"], strict=True)
+    return frame[[abs(amount) == common.get((image, name, amount > 0)) for image, name, amount in keys]]
 
 
 def _edits_of(row: Row) -> tuple[EditHeader, pd.DataFrame]:
@@ -226,19 +264,12 @@ def _line(
 ) -> tuple[Cell, ...]:
     equal, on_the_way = at_common(side, common), area(side, common)
     apart = [*difference(side, first).values()] if first else []
-    cells = [_cell(mean_interval(values), metric.digits) for values in ([*equal.values()], apart)]
+    cells = [interval_cell(mean_interval(values), metric.digits) for values in ([*equal.values()], apart)]
     cells.append(Cell(str(len(apart)) if first else "–"))
     controls = [on_the_way, unedited(side, common), control_at_common(side, common)]
     controls += [judged_at_common(side, common)] if judge else []
-    rest = [_cell(mean_interval(list(each.values())), metric.digits) for each in controls]
+    rest = [interval_cell(mean_interval(list(each.values())), metric.digits) for each in controls]
     return (Cell(side.label, space=True), Cell(f"{side.reach_rate:.1%}"), *cells, *rest, Cell(str(len(equal))))
-
-
-def _cell(interval: Interval, digits: int) -> Cell:
-    if math.isnan(interval.value):
-        return Cell("–")
-    half = "" if math.isnan(interval.half_width) else f"{interval.half_width:.{digits}f}"
-    return Cell(f"{interval.value:.{digits}f}", half)
 
 
 def _notes(rows: Sequence[Row], sides: Sequence[Side], common: Mapping[Key, float], first: str) -> tuple[str, ...]:

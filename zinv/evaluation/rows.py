@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from zinv.errors import ProtocolError
-from zinv.evaluation.edits import FILE, EditInfo, count_words, read_edits, summaries
+from zinv.evaluation.edit_means import count_words, summaries
+from zinv.evaluation.edits import FILE, EditInfo, read_edits
 from zinv.evaluation.files import Json
 from zinv.evaluation.records import Header, MetricInfo, read_records
 from zinv.statistics import Interval, Values, bootstrap_interval, mean_interval, paired, paired_p
@@ -124,7 +125,7 @@ def _with_edits(row: Row, path: Path) -> Row:
     protocol = row.header.protocol
     if header.edits.protocol != protocol.digest:
         return row
-    found = summaries(header, frame)
+    found = summaries(header, frame, protocol.metrics)
     columns = {metric.name: row.records["image"].map(values) for metric, values in found}
     more = replace(protocol, metrics=(*protocol.metrics, *(metric for metric, _ in found)))
     return replace(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from zinv.errors import ProtocolError, suggest
-from zinv.evaluation.edits import is_of_edits
+from zinv.evaluation.edit_means import is_effect, is_of_edits
 from zinv.evaluation.faces import face_notes
 from zinv.evaluation.files import Json
 from zinv.evaluation.layers import layer_notes
@@ -78,7 +78,7 @@ def make_table(
 
     Args:
         rows: runs, in the order of the table.
-        columns: metrics; all by default.
+        columns: metrics; by default all but those that `zinv.evaluation.effects` has in blocks of their own.
         extras: columns besides, which are left out where no run has them.
         median: print medians with bootstrap intervals too.
         common: use the images that all rows have, where the sets differ.
@@ -88,7 +88,7 @@ def make_table(
     """
     asked = len(rows[0].records) if rows else 0
     rows = comparable(rows, common)
-    metrics = chosen_metrics(rows[0], columns)
+    metrics = [m for m in chosen_metrics(rows[0], columns) if columns or not is_effect(m)]
     parts = [_label_column(rows)]
     for metric in metrics:
         parts.append(_metric_column(rows, metric))
@@ -162,7 +162,7 @@ def indistinguishable(rows: Sequence[Row], metric: MetricInfo) -> set[int]:
 
 def metric_cell(row: Row, metric: MetricInfo, bold: bool) -> Cell:
     """Mean ± half-width with the metric's decimals."""
-    return _interval_cell(row.mean(metric.name), metric.digits, bold, row.in_loss(metric))
+    return interval_cell(row.mean(metric.name), metric.digits, bold, row.in_loss(metric))
 
 
 def notes(rows: Sequence[Row], metrics: Sequence[MetricInfo], median: bool, asked: int) -> tuple[str, ...]:
@@ -228,11 +228,12 @@ def _metric_column(rows: Sequence[Row], metric: MetricInfo) -> tuple[Head, list[
 
 
 def _median_column(rows: Sequence[Row], metric: MetricInfo) -> tuple[Head, list[Cell]]:
-    cells = [_interval_cell(row.median(metric.name), metric.digits, star=row.in_loss(metric)) for row in rows]
+    cells = [interval_cell(row.median(metric.name), metric.digits, star=row.in_loss(metric)) for row in rows]
     return Head(f"{metric.label} median", arrow(metric)), cells
 
 
-def _interval_cell(interval: Interval, digits: int, bold: bool = False, star: bool = False) -> Cell:
+def interval_cell(interval: Interval, digits: int, bold: bool = False, star: bool = False) -> Cell:
+    """An interval's value ± half of its width."""
     if math.isnan(interval.value):
         return Cell("–")
     half = "" if math.isnan(interval.half_width) else f"{interval.half_width:.{digits}f}"

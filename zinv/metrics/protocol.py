@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Literal, cast
 
 import torch
@@ -15,18 +14,11 @@ from torch import Tensor, nn
 from zinv.errors import ConfigError, ProtocolError, suggest
 from zinv.images import Resize, resize, round_8bit
 from zinv.metrics.base import Embedding, Metric
+from zinv.metrics.seen import Seen
 from zinv.presets import make
 from zinv.values import Count
 
 Levels = Literal["nearest", "floor", "float"]
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """A picture `(1, 3, R, R)` that is compared more than once, and what metrics saw of it: each looks once."""
-
-    pixels: Tensor
-    embeddings: dict[tuple[str, Levels, Resize], Embedding] = field(default_factory=dict)
 
 
 class Protocol(nn.Module):
@@ -111,10 +103,7 @@ class Protocol(nn.Module):
             return float(metric.compare(a, b))
 
     def _embedded(self, column: str, metric: Metric, seen: Seen, levels: Levels, how: Resize) -> Embedding:
-        key = column, levels, how
-        if key not in seen.embeddings:
-            seen.embeddings[key] = metric.embed(self._prepared(seen.pixels, levels, how))
-        return seen.embeddings[key]
+        return seen.embedding((column, levels, how), lambda pixels: metric.embed(self._prepared(pixels, levels, how)))
 
     def line(self) -> str:
         """What is printed under each table."""
