@@ -27,7 +27,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     """What the command line calls, in place of the real thing."""
     made: list[tuple[object, ...]] = []
     for module, names in {
-        "zinv.run": ("evaluate", "score"),
+        "zinv.run": ("evaluate",),
+        "zinv.rescoring": ("score",),
         "zinv.sweep": ("run_experiment",),
         "zinv.tables": ("table",),
         "zinv.train": ("train",),
