@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -162,6 +163,28 @@ def test_a_killed_writer_leaves_whole_images_only(tmp_path):
     half.mkdir(exist_ok=True)
     start(tmp_path)
     assert not half.exists() and len(run.finished()) >= 5
+
+
+@pytest.mark.parametrize("write", ["scores", "failure", "facts"])
+def test_a_text_file_that_a_killed_process_did_not_rename_is_swept(tmp_path, monkeypatch, write):
+    run = start(tmp_path)
+    finish(run, "ada")
+    if (child := os.fork()) == 0:
+        try:
+            monkeypatch.setattr(Path, "replace", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+            if write == "scores":
+                write_scores(run, PROTOCOL, "ada", {"mse": 1.0, "id": 0.0})
+            elif write == "failure":
+                run.fail("bob", "torn", "data")
+            else:
+                run.note(device="none")
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    (half,) = run.path.rglob(".*")
+    assert half.is_file()
+    start(tmp_path)
+    assert not [*run.path.rglob(".*")]
 
 
 def test_living_writers_are_left_alone(tmp_path):

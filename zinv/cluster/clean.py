@@ -15,7 +15,7 @@ from zinv.cluster.sync import is_training
 from zinv.download import size_text
 from zinv.errors import StoreError
 from zinv.evaluation.claims import Watcher
-from zinv.evaluation.files import read_json
+from zinv.evaluation.files import SWEPT, read_json
 from zinv.plans.attempts import attempts
 from zinv.plans.plan import FOLDER, Plan
 
@@ -79,7 +79,7 @@ def _of_run(run: Path) -> Iterator[Path]:
     if not _is_at_work(run):
         yield from sorted((run / "owners").glob("[!.]*"))
         yield from sorted((run / "claims").glob("*"))
-        yield from sorted((run / "images").glob(".tmp-*"))
+        yield from sorted(path for part in SWEPT for path in (run / part).glob(".tmp-*"))
     yield from _replaced(run)
 
 

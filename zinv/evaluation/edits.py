@@ -124,7 +124,8 @@ def write_image(
         if features:
             weights.write(path.with_suffix(".safetensors"), features, {"kind": "features of edits"})
         cells = [{key: number(value) for key, value in row.items()} for row in rows]
-        replace_text(path, to_json({"edits": info.digest, "kept": list(kept), "rows": cells}))
+        content = to_json({"edits": info.digest, "kept": list(kept), "rows": cells})
+        replace_text(path, content, run.path / "images")
 
 
 def picture_path(folder: Path, info: EditInfo, image: str, direction: str, strength: float) -> Path:

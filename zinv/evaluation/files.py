@@ -20,11 +20,20 @@ from zinv.errors import StoreError
 
 Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
 STALE_SECONDS: Final = 24 * 3600
+SWEPT: Final = ("", "images", "failed", "owners", "edits")
+"""Folders of a run in which a process that dies may leave a temporary file."""
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Write a text file by a temporary name and a rename."""
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}")
+def replace_text(path: Path, text: str, place: Path | None = None) -> None:
+    """Write a text file by a temporary name and a rename.
+
+    Args:
+        path: of the file.
+        text: its content.
+        place: where the temporary file is, to be swept if the process dies; beside the file by default.
+    """
+    name = f".tmp-{path.name}-{threading.get_ident()}-{socket.gethostname()}-{os.getpid()}"
+    temporary = (place or path.parent) / name
     try:
         temporary.write_text(text, encoding="utf-8", newline="\n")
         temporary.replace(path)
@@ -72,12 +81,13 @@ def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
 
 
 def sweep(parent: Path) -> None:
-    """Delete the temporary folders of processes that died: on this host, or a day ago on any."""
+    """Delete the temporary files and folders of processes that died: on this host, or a day ago on any."""
     for path in parent.glob(".tmp-*"):
         start, _, pid = path.name.rpartition("-")
-        dead = start.endswith(f"-{socket.gethostname()}") and not alive(int(pid))
-        if dead or path.stat().st_mtime < time.time() - STALE_SECONDS:
-            shutil.rmtree(path, ignore_errors=True)
+        dead = start.endswith(f"-{socket.gethostname()}") and pid.isdecimal() and not alive(int(pid))
+        with suppress(OSError):  # another process may be sweeping too
+            if dead or path.stat().st_mtime < time.time() - STALE_SECONDS:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def alive(pid: int) -> bool:

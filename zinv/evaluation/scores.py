@@ -21,7 +21,8 @@ def write_scores(run: Run, protocol: ProtocolInfo, name: str, values: Mapping[st
     with clear_errors(run.path):
         folder.mkdir(exist_ok=True)
         cells = {key: number(float(value)) for key, value in values.items()}
-        replace_text(folder / f"{protocol.name}.json", to_json({"protocol": protocol.digest, "values": cells}))
+        content = to_json({"protocol": protocol.digest, "values": cells})
+        replace_text(folder / f"{protocol.name}.json", content, run.path / "images")
 
 
 def read_scores(run: Run, protocol: ProtocolInfo, name: str) -> dict[str, float] | None:

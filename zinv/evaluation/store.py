@@ -20,6 +20,7 @@ from zinv import weights
 from zinv.errors import StoreError, WeightsError
 from zinv.evaluation import provenance
 from zinv.evaluation.files import (
+    SWEPT,
     Json,
     clear_errors,
     locked,
@@ -121,7 +122,8 @@ class Run:
                 text = yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True)
                 replace_text(run.path / "config.yaml", text)
                 run._write_facts(facts)
-            sweep(run.path / "images")
+            for part in SWEPT:
+                sweep(run.path / part)
         return run
 
     @classmethod

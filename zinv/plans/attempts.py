@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, Literal, cast
 
 from zinv.errors import StoreError, ZinvError
 from zinv.evaluation.claims import Heart
-from zinv.evaluation.files import Json, names, read_json, replace_text, to_json
+from zinv.evaluation.files import Json, names, read_json, replace_text, sweep, to_json
 
 Reason = Literal["memory", "time", "stopped", "images", "error", "lost"]
 REASONS: Final[dict[str, str]] = {
@@ -141,6 +141,7 @@ def attempt(experiment: Path, job: str, **facts: Any) -> Iterator[Heart]:
     slurm = {name: os.environ[name] for name in SLURM if name in os.environ}
     began = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     name = f"{time.time_ns():020d}-{os.getpid()}.json"
+    sweep(folder(experiment, job))
     with Heart(folder(experiment, job) / name, {"slurm": slurm, "started": began, **facts}) as heart:
         try:
             yield heart
