@@ -159,8 +159,8 @@ def find_start(config: Config) -> Start | None:
         return None
     if is_encoder(config["start"]):
         return Encoded(config["start"])
-    run = Run.open(Path(config["start"]))
-    check_same(f"start={run.path}", identity(config), run.facts["identity"])
+    ours, run = identity(config), Run.open(Path(config["start"]))
+    check_same(f"start={run.path}", ours, run.facts["identity"])
     return Parent(run)
 
 
